@@ -21,8 +21,8 @@ import (
 const repository = "sluice-node"
 
 // preload is run in a container of the root file system, with the image archive on standard input. It finishes what needs
-// the programs of the image itself, as kind's Dockerfile does, and puts the images into containerd's store, not unpacked:
-// kind copies the store to a volume for every node, and packed it is a third of the size.
+// the programs of the image itself, as kind's Dockerfile does, and puts the images into containerd's store. They are not
+// unpacked: that would double what kind copies to a volume for every node.
 const preload = `set -eu
 mkdir -p /opt/cni/bin /etc/kubernetes/manifests
 ln -s /usr/lib/cni/* /opt/cni/bin/

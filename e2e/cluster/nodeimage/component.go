@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"runtime"
 
-	"github.com/google/go-containerregistry/pkg/compression"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -50,8 +49,7 @@ func components(built compiled, pause, iptables string) []component {
 	)
 }
 
-// writeArchive stores the images in one archive that containerd imports. Layers are not compressed: they never cross
-// a network, and every new node would pay for unpacking them.
+// writeArchive stores the images in one archive that containerd imports.
 func writeArchive(file, scratch string, list []component) error {
 	images := map[name.Reference]v1.Image{}
 	for _, c := range list {
@@ -90,7 +88,7 @@ func (c component) build(layerFile string) (v1.Image, error) {
 func stack(config v1.Config, files ...string) (v1.Image, error) {
 	var layers []v1.Layer
 	for _, file := range files {
-		layer, err := tarball.LayerFromFile(file, tarball.WithCompression(compression.None))
+		layer, err := newRawLayer(file)
 		if err != nil {
 			return nil, fmt.Errorf("read layer %s: %w", file, err)
 		}

@@ -33,7 +33,7 @@ func unneeded() []string {
 }
 
 func debianEntry() cache.Entry {
-	key := cache.Key(append([]string{edition, suite, runtime.GOARCH}, append(packages(), unneeded()...)...)...)
+	key := cache.Key(append([]string{"1", suite, runtime.GOARCH}, append(packages(), unneeded()...)...)...)
 	return cache.Entry{Name: "debian", Key: key, What: "build a root file system of Debian " + suite}
 }
 

@@ -26,7 +26,7 @@ const (
 
 	suite = "bookworm" // Debian release of the root file system
 	// edition goes up when this package assembles the same inputs in another way.
-	edition = "1"
+	edition = "2"
 )
 
 // EtcdTag and CoreDNSTag are what kubeadm has to be told: it would ask for the versions it was released with.
