@@ -168,8 +168,10 @@ func withBuilder(ctx context.Context, cfg Config, fn func(*builder) error) error
 	if err != nil {
 		return err
 	}
-	b := &builder{Config: cfg}
-	return errors.Join(fn(b), unlock())
+	if err := sweep(cfg.Cache); err != nil {
+		return errors.Join(err, unlock())
+	}
+	return errors.Join(fn(&builder{Config: cfg}), unlock())
 }
 
 // builder is one run of Build: its settings, and what the run has found out so far.

@@ -177,6 +177,20 @@ func replace(path string, write func(io.Writer) error) error {
 	return nil
 }
 
+// sweep removes what an interrupted run left half written. The caller holds the cache.
+func sweep(cache string) error {
+	left, err := filepath.Glob(filepath.Join(cache, "*", ".partial-*"))
+	if err != nil {
+		return err
+	}
+	for _, name := range left {
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // touch marks files as used now.
 func touch(paths ...string) error {
 	now := time.Now()

@@ -5,19 +5,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
-)
 
-const (
-	headerTimeout = 10 * time.Second
-	drainTimeout  = 20 * time.Second // less than a pod's default grace period of 30 s
+	"github.com/sluicemesh/sluice/samples/server"
 )
 
 func main() {
@@ -41,25 +35,13 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	app := demoapp{version: env("VERSION", "v1.0"), name: name, addr: addr.String()}
 	listener, err := net.Listen("tcp", net.JoinHostPort("", env("PORT", "8080")))
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: app.handler(), ReadHeaderTimeout: headerTimeout}
+	app := demoapp{version: env("VERSION", "v1.0"), name: name, addr: addr.String()}
 	log.Info("demoapp listens", "address", listener.Addr().String(), "version", app.version)
-
-	drained := make(chan error, 1)
-	context.AfterFunc(ctx, func() {
-		// The context that asked us to stop is done, so draining needs one of its own.
-		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-		defer cancel()
-		drained <- server.Shutdown(limit)
-	})
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return <-drained
+	return server.Run(ctx, listener, app.handler())
 }
 
 func env(name, otherwise string) string {

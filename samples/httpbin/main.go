@@ -4,21 +4,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/mccutchen/go-httpbin/v2/httpbin"
-)
 
-const (
-	headerTimeout = 10 * time.Second
-	drainTimeout  = 20 * time.Second // less than a pod's default grace period of 30 s
+	"github.com/sluicemesh/sluice/samples/server"
 )
 
 func main() {
@@ -41,19 +36,11 @@ func run(ctx context.Context, log *slog.Logger, port string) error {
 	if err != nil {
 		return err
 	}
-	app := httpbin.New(httpbin.WithObserver(httpbin.StdLogObserver(log)))
-	server := &http.Server{Handler: app, ReadHeaderTimeout: headerTimeout}
 	log.Info("httpbin listens", "address", listener.Addr().String())
+	return server.Run(ctx, listener, handler(log))
+}
 
-	drained := make(chan error, 1)
-	context.AfterFunc(ctx, func() {
-		// The context that asked us to stop is done, so draining needs one of its own.
-		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-		defer cancel()
-		drained <- server.Shutdown(limit)
-	})
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return <-drained
+// handler is all of go-httpbin, with a log line for each request.
+func handler(log *slog.Logger) http.Handler {
+	return httpbin.New(httpbin.WithObserver(httpbin.StdLogObserver(log)))
 }
