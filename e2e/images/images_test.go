@@ -97,6 +97,41 @@ func TestArchivesAreValid(t *testing.T) {
 	}
 }
 
+// TestDockerfiles wants a file for each image, and no other, that runs the same program as the
+// same user.
+func TestDockerfiles(t *testing.T) {
+	const dir = "dockerfiles"
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != len(images.Names()) {
+		t.Errorf("%d files in %s, want one for each of %v", len(files), dir, images.Names())
+	}
+	for _, name := range images.Names() {
+		data, err := os.ReadFile(filepath.Join(dir, name+".Dockerfile"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := open(t, image(t, name)).ConfigFile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for word, list := range map[string][]string{"ENTRYPOINT": file.Config.Entrypoint, "CMD": file.Config.Cmd} {
+			if len(list) == 0 {
+				continue
+			}
+			want := fmt.Sprintf("\n%s [\"%s\"]\n", word, strings.Join(list, `", "`))
+			if !strings.Contains(string(data), want) {
+				t.Errorf("%s.Dockerfile lacks the line%s", name, want)
+			}
+		}
+		if want := "\nUSER " + file.Config.User + "\n"; !strings.Contains(string(data), want) {
+			t.Errorf("%s.Dockerfile lacks the line%s", name, want)
+		}
+	}
+}
+
 // TestUnchangedIsNotRebuilt changes one program between builds: its layer alone is built, the
 // tag of the set changes, other images stay. Without a change nothing is built.
 func TestUnchangedIsNotRebuilt(t *testing.T) {

@@ -80,7 +80,7 @@ func TestProxyWritesRules(t *testing.T) {
 			t.Fatal(err)
 		}
 		inside(t, root, true, script, "-w", "/rules")
-		// Restored and listed by one process, since the namespace ends with it.
+		// The namespace ends with the process, so one that adds a rule also has to print it.
 		got := inside(t, root, true, program, "-t", "nat", "-v", "-A", "OUTPUT", "-p", "tcp",
 			"-m", "owner", "--uid-owner", "1337", "-j", "REDIRECT", "--to-ports", "15001")
 		if want := "owner UID match 1337 redir ports 15001"; !strings.Contains(got, want) {
