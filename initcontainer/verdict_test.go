@@ -19,7 +19,7 @@ var (
 	proxy   = netlab.Owner{UID: 1337, GID: 1337}
 	uidOnly = netlab.Owner{UID: 1337, GID: 0}
 	gidOnly = netlab.Owner{UID: 0, GID: 1337}
-	second  = netlab.Owner{UID: 2000, GID: 2000}
+	second  = netlab.Owner{UID: 2000, GID: 1000} // by UID alone
 )
 
 // connection is one kind of connection and, for each settings column, who must get it.
