@@ -100,6 +100,30 @@ func (l *Lab) Output(t testing.TB, name string, args ...string) string {
 	return string(out)
 }
 
+// DropAddress takes an address off the pod's interface.
+func (l *Lab) DropAddress(t testing.TB, cidr string) {
+	t.Helper()
+	must(t, In(l.Pod, func() error {
+		link, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		a, err := netlink.ParseAddr(cidr)
+		if err != nil {
+			return err
+		}
+		return netlink.AddrDel(link, a)
+	}))
+}
+
+// DisableIPv6 switches IPv6 off in the pod, as clusters without it do.
+func (l *Lab) DisableIPv6(t testing.TB) {
+	t.Helper()
+	must(t, In(l.Pod, func() error {
+		return os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0)
+	}))
+}
+
 // FakePrograms makes dir/iptables-nft and its relatives for both families and flavours:
 // the shell script body, in which $REAL is the program that is stood in for. Programs that
 // except accepts are left out. The caller puts dir in front of PATH, or in place of it.

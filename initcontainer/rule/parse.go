@@ -19,7 +19,7 @@ func Parse(line string) (Rule, error) {
 		return Rule{}, fmt.Errorf("%q is not a rule", line)
 	}
 	text, ok := strings.CutPrefix(line, "-A "+words[1]+" ")
-	if !ok {
+	if !ok || text == "" {
 		return Rule{}, fmt.Errorf("rule %q: nothing after the chain", line)
 	}
 	r := Rule{Chain: Chain(words[1]), text: text}
