@@ -94,10 +94,7 @@ func open(config Config) (session, error) {
 	if err != nil {
 		return session{}, err
 	}
-	module, err := moduleDir()
-	if err != nil {
-		return session{}, err
-	}
+	module := moduleDir()
 	out := progress.New(config.Log)
 	s := session{config: config, out: out, store: cache.Store{Root: root, Out: out}}
 	packages := host.Local(out)
@@ -119,22 +116,31 @@ func (c Config) check() error {
 	return err
 }
 
-// moduleDir finds the directory of this module above the working directory: the parts of the node image are built from it.
-func moduleDir() (string, error) {
+// moduleDir finds the directory of this module above the working directory: what runs in and beside nodes is built from it.
+// Elsewhere it is empty; see buildable.
+func moduleDir() string {
 	dir, err := os.Getwd()
 	if err != nil {
-		return "", fmt.Errorf("find the module: %w", err)
+		return ""
 	}
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "e2e", "cluster", "node", "kubernetes", "go.mod")); err == nil {
-			return dir, nil
+			return dir
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
-			return "", errors.New("find the module: run this inside a checkout of sluice")
+			return ""
 		}
 		dir = parent
 	}
+}
+
+// buildable returns nil where parts can be built. Clusters that are there are used and removed from anywhere.
+func (s session) buildable() error {
+	if s.builder.Module == "" {
+		return errors.New("run this inside a checkout of sluice: parts have to be built from it")
+	}
+	return nil
 }
 
 // provider drives kind with the engine that DOCKER_HOST names.

@@ -94,6 +94,9 @@ func (s session) reuse(ctx context.Context, st state) (bool, error) {
 
 // create makes the cluster from nothing.
 func (s session) create(ctx context.Context) (state, error) {
+	if err := s.buildable(); err != nil {
+		return state{}, err
+	}
 	address, err := s.engine.Ensure(ctx)
 	if err != nil {
 		return state{}, err
