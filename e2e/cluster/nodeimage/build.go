@@ -203,8 +203,8 @@ func (b Builder) assemble(ctx context.Context, image string, p parts) error {
 	return nil
 }
 
-// importRoot puts the root file system into the engine as a base image. Environment and stop signal are set here: a commit cannot
-// set the latter, and the container made from this image hands it on.
+// importRoot puts the root file system into the engine as a base image. Environment and stop signal are set here: a commit
+// cannot set the latter, and the container made from this image hands it on.
 func importRoot(ctx context.Context, base, scratch string, p parts) error {
 	layer := filepath.Join(scratch, "root.tar")
 	if err := writeRoot(layer, filepath.Join(p.debian, rootTar), p.kindFiles, p.built); err != nil {

@@ -50,8 +50,8 @@ func links() [][2]string {
 	}
 }
 
-// writeRoot writes the node's root file system to a tar file: Debian's, then kind's files, the programs and our texts. A later entry
-// of a name replaces an earlier one.
+// writeRoot writes the node's root file system to a tar file: Debian's, then kind's files, the programs and our texts. A
+// later entry of a name replaces an earlier one.
 func writeRoot(file, debian, kindFiles string, built compiled) error {
 	out, err := os.Create(file)
 	if err != nil {
