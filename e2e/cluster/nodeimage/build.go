@@ -191,8 +191,9 @@ func (b Builder) assemble(ctx context.Context, image string, p parts) error {
 	if err != nil {
 		return fmt.Errorf("preload images: %w", err)
 	}
+	entry := `ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]`
 	for _, args := range [][]string{
-		{"docker", "commit", "--change", `ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]`, "--change", "CMD []", container, image},
+		{"docker", "commit", "--change", entry, "--change", "CMD []", container, image},
 		{"docker", "rm", "--force", "--volumes", container},
 		{"docker", "rmi", base}, // takes the name away; the layer stays, as the image's parent
 	} {

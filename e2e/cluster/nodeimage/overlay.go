@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -74,7 +76,9 @@ func writeRoot(file, debian, kindFiles string, built compiled) error {
 			return fmt.Errorf("add %s: %w", each[1], err)
 		}
 	}
-	for name, text := range texts() {
+	written := texts()
+	for _, name := range slices.Sorted(maps.Keys(written)) {
+		text := written[name]
 		header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(text))}
 		if err := w.WriteHeader(header); err != nil {
 			return err
