@@ -13,8 +13,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/kind/pkg/cluster"
 
 	"github.com/sluicemesh/sluice/e2e/cluster/cache"
@@ -71,7 +71,8 @@ type session struct {
 	builder nodeimage.Builder
 }
 
-var labelPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`)
+// maxName keeps the names of nodes, which end in -control-plane or -worker10, below the 63 characters of a host name.
+const maxName = 40
 
 // open checks the configuration, fills in defaults and finds cache and module.
 func open(config Config) (session, error) {
@@ -105,8 +106,8 @@ func open(config Config) (session, error) {
 
 func (c Config) check() error {
 	switch {
-	case !labelPattern.MatchString(c.Name):
-		return fmt.Errorf("cluster name %q: use at most 40 lower-case letters, digits and dashes", c.Name)
+	case len(c.Name) > maxName || len(validation.IsDNS1123Label(c.Name)) > 0:
+		return fmt.Errorf("cluster name %q: use at most %d lower-case letters, digits and dashes", c.Name, maxName)
 	case c.Nodes < 1 || c.Nodes > 16:
 		return fmt.Errorf("%d nodes: use 1 to 16", c.Nodes)
 	case c.NodeImage != Pull && c.NodeImage != Build && c.NodeImage != Auto:
