@@ -47,14 +47,12 @@ func Prepare(mesh *meshv1alpha1.MeshConfig, values Values, install Install) (*De
 		resources:     values.Global.Proxy.Resources.requirements(),
 		builtin:       meshconfig.DefaultProxyConfig(),
 	}
-	d.caAddress = values.Global.CAAddress
-	if d.caAddress == "" {
-		service := "istiod"
-		if d.Revision != "default" {
-			service += "-" + d.Revision
-		}
-		d.caAddress = service + "." + firstNonEmpty(install.Namespace, values.Global.IstioNamespace) + ".svc:15012"
+	service := "istiod"
+	if d.Revision != "default" {
+		service += "-" + d.Revision
 	}
+	own := service + "." + firstNonEmpty(install.Namespace, values.Global.IstioNamespace) + ".svc:15012"
+	d.caAddress = firstNonEmpty(values.Global.CAAddress, own)
 	if p := mesh.DefaultConfig.StatusPort; p < 0 || p > 65535 {
 		return nil, fmt.Errorf("mesh config: defaultConfig.statusPort %d is not a port", p)
 	}
@@ -63,7 +61,12 @@ func Prepare(mesh *meshv1alpha1.MeshConfig, values Values, install Install) (*De
 	if v := values.Global.Proxy.StatusPort; v != nil && int32(*v) != d.builtin.StatusPort {
 		d.statusPort = *v
 	}
-	config := meshconfig.MergeProxyConfig(mesh.DefaultConfig, nil)
+	// Where the mesh names no control plane, proxies belong to the one that injects them.
+	if mesh.DefaultConfig.DiscoveryAddress == d.builtin.DiscoveryAddress && own != d.builtin.DiscoveryAddress {
+		d.Mesh = proto.Clone(mesh).(*meshv1alpha1.MeshConfig)
+		d.Mesh.DefaultConfig.DiscoveryAddress = own
+	}
+	config := clone(d.Mesh.DefaultConfig)
 	config.StatusPort = int32(d.statusPort)
 	text, err := d.differences(config)
 	if err != nil {

@@ -115,7 +115,8 @@ func (r *reader) targets() []Target {
 	}
 	var out []Target
 	for word := range strings.SplitSeq(v, ",") {
-		port, path, _ := strings.Cut(strings.TrimSpace(word), ":")
+		word = strings.TrimSpace(word)
+		port, path, _ := strings.Cut(word, ":")
 		if path == "" {
 			path = "/metrics"
 		}

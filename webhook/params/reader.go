@@ -69,7 +69,9 @@ func (r *reader) report(path, reason string, fatal bool, message string) {
 
 // bad reports an annotation that refuses the pod.
 func (r *reader) bad(key, format string, args ...any) {
-	r.report(annotation(key), InvalidAnnotation, true, fmt.Sprintf(format, args...))
+	// The protobuf library puts a no-break space into some messages, in some builds.
+	message := strings.ReplaceAll(fmt.Sprintf(format, args...), "\u00a0", " ")
+	r.report(annotation(key), InvalidAnnotation, true, message)
 }
 
 // warn reports an annotation that does nothing.

@@ -3,6 +3,7 @@ package render
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
@@ -52,6 +53,17 @@ func overlay(injected *corev1.Container, user corev1.Container) error {
 	if err := json.Unmarshal(merged, &out); err != nil {
 		return fmt.Errorf("merge container: %w", err)
 	}
+	out.Env = inOrder(out.Env, injected.Env)
 	*injected = out
 	return nil
+}
+
+// inOrder puts the injected variables first, in their order: the user's may refer to them.
+func inOrder(merged, injected []corev1.EnvVar) []corev1.EnvVar {
+	rank := make(map[string]int, len(injected))
+	for i := range injected {
+		rank[injected[i].Name] = i - len(injected)
+	}
+	slices.SortStableFunc(merged, func(a, b corev1.EnvVar) int { return rank[a.Name] - rank[b.Name] })
+	return merged
 }
