@@ -14,6 +14,7 @@ type offer struct {
 	typ        string
 	subscribed bool              // Envoy asked for the type on this stream
 	wildcard   bool              // … for all of it
+	answered   bool              // … and accepted a first answer
 	names      map[string]bool   // … for these by name
 	asked      map[string]bool   // names that the control plane was asked for; not eager types
 	held       map[string]string // name → version that Envoy acknowledged
@@ -50,7 +51,7 @@ func newOffer(typ string) *offer {
 
 // reset forgets the stream, not what the control plane was asked for.
 func (o *offer) reset() {
-	o.subscribed, o.wildcard, o.flight, o.trial = false, false, nil, nil
+	o.subscribed, o.wildcard, o.answered, o.flight, o.trial = false, false, false, nil, nil
 	o.names, o.held, o.dirty = map[string]bool{}, map[string]string{}, map[string]bool{}
 	o.missing, o.removals = map[string]bool{}, map[string]bool{}
 }
@@ -338,9 +339,10 @@ func (s *Store) takeAway(o *offer) *Response {
 	return s.launch(o, f, out)
 }
 
-// launch numbers the response and remembers it as under way; nil if it is empty.
+// launch numbers the response and remembers it as under way; nil if it is empty. Who takes
+// all of a type needs a first answer, even an empty one, to go on.
 func (s *Store) launch(o *offer, f *flight, out *Response) *Response {
-	if len(out.Resources)+len(out.Removed) == 0 {
+	if len(out.Resources)+len(out.Removed) == 0 && (o.answered || !o.whole()) {
 		return nil
 	}
 	s.nonce++
@@ -368,7 +370,7 @@ func (s *Store) Ack(typ, nonce string) {
 		return
 	}
 	f := o.flight
-	o.flight = nil
+	o.flight, o.answered = nil, true
 	for _, i := range f.items {
 		if o.expects(i.name) {
 			o.held[i.name] = i.version

@@ -137,8 +137,8 @@ func (s *Store) try(o *offer) *Response {
 				f.rewarm = append(f.rewarm, endpointsName(name, out.Resources[len(out.Resources)-1].Body))
 			}
 		}
-		if r := s.launch(o, f, out); r != nil {
-			return r
+		if len(out.Resources) > 0 {
+			return s.launch(o, f, out)
 		}
 		s.skip(o)
 	}
