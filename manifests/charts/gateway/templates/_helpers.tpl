@@ -17,7 +17,6 @@ istio: {{ .Values.labels.istio | default (include "gateway.name" . | trimPrefix 
 release: {{ .Release.Name }}
 app.kubernetes.io/name: {{ include "gateway.name" . }}
 app.kubernetes.io/part-of: istio
-app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with omit .Values.labels "app" "istio" }}
 {{ toYaml . }}
 {{- end }}

@@ -29,7 +29,6 @@ istio.io/rev: {{ include "istiod.rev" . | quote }}
 release: {{ .Release.Name }}
 app.kubernetes.io/name: istiod
 app.kubernetes.io/part-of: istio
-app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{/* selector of the Deployment; immutable, so nothing that an upgrade changes. The default
