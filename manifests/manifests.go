@@ -41,7 +41,7 @@ type Release struct {
 	Chart string
 	// Name and Namespace are what Helm calls the release's.
 	Name, Namespace string
-	// Values are laid over the chart's own; names the chart does not know have no effect.
+	// Values are laid over the chart's own; names the chart does not know are refused.
 	Values map[string]any
 }
 
