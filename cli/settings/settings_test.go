@@ -60,7 +60,7 @@ func TestLayers(t *testing.T) {
 		{"the component wins over values", Request{Sets: []string{
 			"components.pilot.k8s.replicaCount=3", "values.pilot.replicaCount=2",
 		}}, "pilot.replicaCount", 3.0},
-		{"gateways are not the control plane's", Request{}, "gateways", nil},
+		{"gateways are not the control plane's", Request{}, "gateways.istio-ingressgateway", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s, problems := Load(tc.request)

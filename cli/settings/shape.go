@@ -86,7 +86,8 @@ func valuesShape() shape {
 		gateway[name] = nil
 	}
 	gateway["cpu"] = fields{"targetAverageUtilization": nil}
-	f["gateways"] = fields{"istio-ingressgateway": gateway, "istio-egressgateway": gateway}
+	injected, _ := f["gateways"].(fields)
+	injected["istio-ingressgateway"], injected["istio-egressgateway"] = gateway, gateway
 	return f
 }
 

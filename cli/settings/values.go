@@ -9,7 +9,10 @@ import (
 // PilotValues are the values of the chart istiod: new, owned by the caller.
 func (s Settings) PilotValues() map[string]any {
 	values := overlay(map[string]any{}, s.Values).(map[string]any)
-	delete(values, "gateways")
+	if gateways, ok := values["gateways"].(map[string]any); ok {
+		delete(gateways, "istio-ingressgateway")
+		delete(gateways, "istio-egressgateway")
+	}
 	global := map[string]any{"hub": s.Hub, "tag": s.Tag, "istioNamespace": s.Namespace}
 	over := map[string]any{"global": global, "revision": s.Revision, "meshConfig": orEmpty(s.MeshConfig)}
 	k := s.Components.Pilot.K8s
@@ -39,6 +42,10 @@ func (s Settings) GatewayValues(kind string, g Gateway) map[string]any {
 		for _, key := range []string{"imagePullPolicy", "imagePullSecrets", "priorityClassName"} {
 			put(values, key, global[key])
 		}
+	}
+	// The chart would set its own, which hides what the injector is told.
+	if gateways, ok := s.Values["gateways"].(map[string]any); ok {
+		put(values, "securityContext", gateways["securityContext"])
 	}
 	over := g.K8s.common()
 	if h := g.K8s.HPASpec; h != nil {

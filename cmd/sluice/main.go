@@ -12,10 +12,8 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sluicemesh/sluice/cli"
+	"github.com/sluicemesh/sluice/internal/version"
 )
-
-// version is set by the linker: -X main.version=1.2.3.
-var version = "dev"
 
 func main() {
 	// The client library's own log says nothing that the commands do not.
@@ -23,7 +21,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := cli.Command(cli.Config{
-		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Version: version, Program: os.Args[0],
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Version: version.Version, Program: os.Args[0],
 	})
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "Error:", err)

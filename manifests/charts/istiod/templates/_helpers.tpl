@@ -43,7 +43,7 @@ istio: pilot
 {{- end }}
 
 {{- define "istiod.tag" -}}
-{{ .Values.pilot.tag | default .Values.global.tag | default .Chart.AppVersion }}
+{{ .Values.pilot.tag | default .Values.global.tag | default .Chart.AppVersion }}{{ with .Values.global.variant }}-{{ . }}{{ end }}
 {{- end }}
 
 {{- define "istiod.image" -}}
