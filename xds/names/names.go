@@ -110,7 +110,7 @@ func ParseInbound(name string) (port uint16, ok bool) {
 }
 
 // InboundVirtualHost is the name of the only virtual host of an inbound port,
-// "inbound|http|8080". port is 0 for the chains that serve any port.
+// "inbound|http|80". port is the Service's, 0 for the chains that serve any port.
 func InboundVirtualHost(port uint16) string { return inboundVirtualHostStart + number(port) }
 
 // AltStat is the name under which a cluster's statistics appear: the cluster's name with

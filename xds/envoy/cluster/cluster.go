@@ -11,7 +11,9 @@ import (
 
 	"github.com/sluicemesh/sluice/internal/problem"
 	"github.com/sluicemesh/sluice/xds/class"
+	"github.com/sluicemesh/sluice/xds/envoy/pack"
 	"github.com/sluicemesh/sluice/xds/ir"
+	"github.com/sluicemesh/sluice/xds/names"
 )
 
 // Key is what besides the service decides a cluster. It is comparable.
@@ -48,50 +50,63 @@ type Outbound struct {
 	// AllMeshTLS says that there are endpoints and each accepts mesh mTLS. Only clusters
 	// that go to the original destination depend on it: keep it false for all others.
 	AllMeshTLS bool
+	// Endpoints are those of this port, for clusters whose proxies resolve names
+	// (DNS, DNSRoundRobin); keep it nil for all others. Those of other subsets may be
+	// included. A service without any resolves its own host.
+	Endpoints []ir.Endpoint
+}
+
+// ID is what the names of the cluster and of its load assignment say.
+func (o Outbound) ID() names.Outbound {
+	id := names.Outbound{Port: o.Port.Number, Host: o.Service.ID.Host}
+	if o.Subset != nil {
+		id.Subset = o.Subset.Name
+	}
+	return id
 }
 
 // BuildOutbound returns the cluster of a service port, nil if it has none: a DNS service
 // without endpoints.
-func BuildOutbound(o Outbound, k Key) *clusterv3.Cluster { panic("not built yet") }
-
-// MarksPlain reports whether the cluster tells endpoints without a proxy by their metadata;
-// it is the MarkPlain of its load assignment's key.
-func MarksPlain(o Outbound, k Key) bool { panic("not built yet") }
+//
+// It is chosen by Service.Resolution: endpoints sent by the control plane, names resolved
+// by the proxy, or the address the client dialled. Limits that the policy leaves open are
+// unlimited: Envoy's own defaults would reject requests nobody asked to limit.
+//
+// Source: Istio's clusters; the sockets are Sluice's (see socket).
+func BuildOutbound(o Outbound, k Key) *clusterv3.Cluster {
+	name := o.ID().String()
+	c := &clusterv3.Cluster{
+		Name:        name,
+		AltStatName: names.AltStat(name),
+		Metadata:    metadata([]Owner{OwnerOf(o.Service)}, o),
+	}
+	limits(c, o.Policy, k.ConnectTimeout)
+	if !discover(c, o, k) {
+		return nil
+	}
+	balance(c, o.Policy)
+	c.OutlierDetection = outlier(o.Policy.Outlier)
+	panicThreshold(c, o.Policy.Outlier)
+	p := o.protocol(k)
+	secure(c, o, k)
+	autoSNI, autoSAN := hostTLS(o)
+	c.TypedExtensionProtocolOptions = protocolOptions(options{
+		protocol: p, idle: o.Policy.HTTPIdle, maxRequests: o.Policy.MaxReqPerConn,
+		autoSNI: autoSNI, autoSAN: autoSAN,
+	})
+	return c
+}
 
 // UsesEDS reports whether the cluster takes its endpoints from a load assignment that
 // must be sent.
-func UsesEDS(o Outbound, k Key) bool { panic("not built yet") }
+func UsesEDS(o Outbound, k Key) bool { return o.kind(k) == clusterv3.Cluster_EDS }
 
-// Inbound is one port of the pod that some Service targets.
-type Inbound struct {
-	Port     uint16 // target port
-	Protocol ir.Protocol
-	// Owners are the Services that share the port, oldest first.
-	Owners []Owner
-	// Policy are the connection limits of the oldest owner's DestinationRule.
-	Policy ir.TrafficPolicy
-}
-
-// Owner names a service.
-type Owner struct{ Host, Name, Namespace string }
-
-// OwnerOf returns the name of a service.
-func OwnerOf(s ir.Service) Owner {
-	name := s.Name
-	if name == "" {
-		name = s.ID.Host
+// limits sets circuit breakers, connect timeout and keepalive.
+func limits(c *clusterv3.Cluster, p ir.TrafficPolicy, connect time.Duration) {
+	if p.ConnectTimeout != nil {
+		connect = *p.ConnectTimeout
 	}
-	return Owner{Host: s.ID.Host, Name: name, Namespace: s.ID.Namespace}
+	c.ConnectTimeout = pack.Duration(&connect)
+	c.CircuitBreakers = breakers(p)
+	c.UpstreamConnectionOptions = keepalive(p.TCPKeepalive)
 }
-
-// BuildInbound returns the cluster through which the proxy reaches its own application.
-func BuildInbound(in Inbound, k Key) *clusterv3.Cluster { panic("not built yet") }
-
-// Passthrough returns PassthroughCluster.
-func Passthrough(k Key) *clusterv3.Cluster { panic("not built yet") }
-
-// BlackHole returns BlackHoleCluster.
-func BlackHole(k Key) *clusterv3.Cluster { panic("not built yet") }
-
-// InboundPassthrough returns InboundPassthroughCluster.
-func InboundPassthrough(k Key) *clusterv3.Cluster { panic("not built yet") }

@@ -6,14 +6,17 @@
 package listener
 
 import (
-	"net/netip"
 	"time"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/sluicemesh/sluice/xds/class"
 	"github.com/sluicemesh/sluice/xds/envoy/accesslog"
+	"github.com/sluicemesh/sluice/xds/envoy/filter"
 	"github.com/sluicemesh/sluice/xds/ir"
+	"github.com/sluicemesh/sluice/xds/names"
 )
 
 // Interception modes of a pod, as in class.Class.
@@ -44,78 +47,34 @@ func KeyOf(m ir.Mesh, c class.Class) Key {
 	}
 }
 
-// Outbound is one address and port that applications connect to, with every service that
-// is reached there.
-type Outbound struct {
-	// Addresses are the service's, the primary first; empty for all addresses (the wildcard).
-	Addresses []netip.Addr
-	Port      uint16
-	// Route is the table of the HTTP traffic, empty if the port carries none.
-	Route string
-	// Streams are the TCP chains, in order. At most one has no match; it takes what nothing
-	// else takes.
-	Streams []Stream
+// connectTimeout is how long a client may take for its TLS handshake.
+const connectTimeout = 15 * time.Second
+
+// chain returns a filter chain. A nil match takes every connection.
+func chain(name string, match *listenerv3.FilterChainMatch, filters ...*listenerv3.Filter) *listenerv3.FilterChain {
+	return &listenerv3.FilterChain{
+		Name: name, FilterChainMatch: match, Filters: filters,
+		TransportSocketConnectTimeout: durationpb.New(connectTimeout),
+	}
 }
 
-// Stream is where connections go that are not parsed as HTTP.
-type Stream struct {
-	SNI         []string // server names; empty: any
-	Subnets     []netip.Prefix
-	Clusters    []WeightedCluster // at least one
-	StatPrefix  string            // empty: the name of the only cluster
-	IdleTimeout *time.Duration    // nil: Envoy's default
-	HashSource  bool              // consistent hash over the source address
+// open makes l accept connections by itself, one at a time for each worker's turn, so that
+// the workers share them.
+func open(l *listenerv3.Listener) {
+	l.MaxConnectionsToAcceptPerSocketEvent = wrapperspb.UInt32(1)
 }
 
-// WeightedCluster is one of several destinations; a single one may have weight 0.
-type WeightedCluster struct {
-	Name   string
-	Weight uint32
+// forward is a TCP proxy to one cluster.
+func forward(cluster string, k Key) *listenerv3.Filter {
+	return filter.TCP(filter.Stream{
+		StatPrefix: cluster, Clusters: []filter.WeightedCluster{{Name: cluster}}, Log: k.AccessLog,
+	})
 }
 
-// BuildOutbound returns the listener of one address and port.
-func BuildOutbound(o Outbound, k Key) *listenerv3.Listener { panic("not built yet") }
-
-// VirtualOutbound returns the listener that receives everything the pod sends and hands it
-// to the listener of its destination. It is nil when nothing is intercepted.
-func VirtualOutbound(k Key) *listenerv3.Listener { panic("not built yet") }
-
-// MTLS is what a port demands of its clients.
-type MTLS uint8
-
-// The modes.
-const (
-	Permissive MTLS = iota
-	Strict
-	Disable
-)
-
-// InboundPort is one port of the pod that a Service targets.
-type InboundPort struct {
-	Port     uint16 // target port
-	Protocol ir.Protocol
-	MTLS     MTLS
-	// Host and ServicePort name the (oldest) Service, for traces.
-	Host        string
-	ServicePort uint16
+// unknown is the cluster for destinations that the mesh does not know.
+func unknown(k Key) string {
+	if k.Outbound == ir.RegistryOnly {
+		return names.BlackHoleCluster
+	}
+	return names.PassthroughCluster
 }
-
-// Inbound is everything the pod receives.
-type Inbound struct {
-	Ports []InboundPort // unique ports, ascending
-	MTLS  MTLS          // of ports that no Service targets
-}
-
-// VirtualInbound returns the listener that receives everything sent to the pod. It is nil
-// when nothing is intercepted.
-func VirtualInbound(in Inbound, k Key) *listenerv3.Listener { panic("not built yet") }
-
-// Gateway is one port of a gateway with plain HTTP servers.
-type Gateway struct {
-	Bind  netip.Addr // the zero value: all addresses
-	Port  uint16     // where the gateway's pod listens
-	Route string     // names.GatewayRoute
-}
-
-// BuildGateway returns the listener of a gateway port.
-func BuildGateway(g Gateway, k Key) *listenerv3.Listener { panic("not built yet") }

@@ -6,21 +6,24 @@
 package route
 
 import (
-	"net/netip"
-
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/sluicemesh/sluice/internal/problem"
+	"github.com/sluicemesh/sluice/xds/envoy/tlscontext"
 	"github.com/sluicemesh/sluice/xds/ir"
+	"github.com/sluicemesh/sluice/xds/names"
 )
+
+// maxDirectBody is the longest body of a direct response, 1 MiB.
+const maxDirectBody = 1 << 20
 
 // Target is a destination resolved to a cluster.
 type Target struct {
 	// Cluster is the name; Envoy answers 503 while there is no such cluster.
 	Cluster string
-	// Sniffed says that the destination's port has no declared protocol: its cluster speaks
-	// what the client speaks, and the route tells the peer which by ALPN.
-	Sniffed bool
+	// ALPN is cluster.RouteALPN of the destination.
+	ALPN tlscontext.ALPN
 	// Hash is the consistent hash of the destination's policy, nil for none.
 	Hash *ir.HashOn
 }
@@ -45,47 +48,95 @@ type VirtualHost struct {
 	// Rules in the order of evaluation. Those after the first that matches every request
 	// are left out.
 	Rules []Rule
-	// Router is set for gateways.
-	Router bool
 	// RequireTLS redirects plain requests to https (Server.HTTPSRedirect).
 	RequireTLS bool
 }
 
-// Build returns the virtual host of VirtualService routes.
-func Build(v VirtualHost) *routev3.VirtualHost { panic("not built yet") }
+// Build returns the virtual host of VirtualService routes. Requests that no rule matches
+// are answered 404.
+func Build(v VirtualHost) *routev3.VirtualHost {
+	vh := host(v.Name, v.Domains)
+	if v.RequireTLS {
+		vh.RequireTls = routev3.VirtualHost_ALL
+	}
+	vh.Routes = make([]*routev3.Route, 0, len(v.Rules))
+	for i := range v.Rules {
+		vh.Routes = append(vh.Routes, rule(&v.Rules[i], v.Port))
+		if v.Rules[i].Route.Match.CatchAll() {
+			break
+		}
+	}
+	return vh
+}
 
-// Default returns the virtual host of a service port that no VirtualService claims.
-// v.Rules is not read.
-func Default(v VirtualHost, t Target) *routev3.VirtualHost { panic("not built yet") }
+// Default returns the virtual host of a service port that no VirtualService claims: every
+// request goes to t. v.Rules is not read.
+func Default(v VirtualHost, t Target) *routev3.VirtualHost {
+	vh := host(v.Name, v.Domains)
+	action := &routev3.RouteAction{
+		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: t.Cluster},
+		RetryPolicy:      retries(nil, t.Hash != nil),
+		HashPolicy:       hashPolicies([]Target{t}),
+	}
+	setTimeout(action, nil)
+	vh.Routes = []*routev3.Route{{
+		Name:                 names.DefaultRoute,
+		Match:                everything(),
+		Action:               &routev3.Route_Route{Route: action},
+		Decorator:            &routev3.Decorator{Operation: v.Name + "/*"},
+		TypedPerFilterConfig: alpnConfig(t.ALPN),
+	}}
+	return vh
+}
 
 // CatchAll returns the virtual host for requests to unknown hosts: allow_any, which sends
 // them where they were going, or block_all, which answers 502.
-func CatchAll(mode ir.OutboundMode) *routev3.VirtualHost { panic("not built yet") }
+func CatchAll(mode ir.OutboundMode) *routev3.VirtualHost {
+	if mode == ir.RegistryOnly {
+		return direct(names.BlockAllVirtualHost, names.BlockAllVirtualHost, 502)
+	}
+	vh := host(names.AllowAnyVirtualHost, []string{"*"})
+	action := &routev3.RouteAction{
+		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: names.PassthroughCluster},
+	}
+	setTimeout(action, nil)
+	vh.Routes = []*routev3.Route{{
+		Name: names.AllowAnyVirtualHost, Match: everything(), Action: &routev3.Route_Route{Route: action},
+	}}
+	return vh
+}
 
 // Blackhole returns the virtual host "blackhole:<port>" that answers 404 on a gateway port
 // without any route.
-func Blackhole(port uint16) *routev3.VirtualHost { panic("not built yet") }
+func Blackhole(port uint16) *routev3.VirtualHost {
+	return direct(names.BlackholeVirtualHost(port), names.DefaultRoute, 404)
+}
 
 // Shell returns the route table of that name without virtual hosts.
-func Shell(name string) *routev3.RouteConfiguration { panic("not built yet") }
-
-// Host is what the domains of a virtual host are made from.
-type Host struct {
-	Name      string // full host name, or wildcard
-	Headless  bool
-	Addresses []netip.Prefix // those of a single address become domains
+func Shell(name string) *routev3.RouteConfiguration {
+	return &routev3.RouteConfiguration{
+		Name:                           name,
+		ValidateClusters:               wrapperspb.Bool(false),
+		IgnorePortInHostMatching:       true,
+		MaxDirectResponseBodySizeBytes: wrapperspb.UInt32(maxDirectBody),
+	}
 }
 
-// HostOf returns the Host of a service.
-func HostOf(s ir.Service) Host {
-	return Host{Name: s.ID.Host, Headless: s.Headless, Addresses: s.Addresses}
+func host(name string, domains []string) *routev3.VirtualHost {
+	return &routev3.VirtualHost{Name: name, Domains: domains, IncludeRequestAttemptCount: true}
 }
 
-// Client is where the asking proxy lives.
-type Client struct {
-	Namespace string
-	DNSDomain string // what follows the namespace: "svc.cluster.local"
+// direct is a virtual host that answers every request to any host with a status.
+func direct(name, routeName string, status uint32) *routev3.VirtualHost {
+	vh := host(name, []string{"*"})
+	vh.Routes = []*routev3.Route{{
+		Name:   routeName,
+		Match:  everything(),
+		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: status}},
+	}}
+	return vh
 }
 
-// Domains returns the names under which clients reach h, the full name first, unique.
-func Domains(h Host, c Client) []string { panic("not built yet") }
+func everything() *routev3.RouteMatch {
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
+}

@@ -50,6 +50,16 @@ func MeshTCPMatch() []string { return []string{"istio-peer-exchange", alpnTCP} }
 // MeshMatch are all tokens of the mesh.
 func MeshMatch() []string { return append(MeshTCPMatch(), MeshHTTPMatch()...) }
 
+// ALPN says what chooses the ALPN list of a mesh connection that a route leads to.
+type ALPN uint8
+
+// The choices.
+const (
+	ByCluster ALPN = iota // the cluster's own list: its protocol is known
+	ByRequest             // HTTP/1.1 or HTTP/2, as the request is
+	ByHTTP1               // HTTP/1.1
+)
+
 // Raw is a connection without TLS.
 func Raw() *corev3.TransportSocket {
 	return &corev3.TransportSocket{
@@ -84,8 +94,8 @@ func Client(c MeshClient) *corev3.TransportSocket {
 }
 
 // Server returns the server's end of mesh mTLS: a client must show a certificate of the
-// mesh whose identity is in trustDomain.
-func Server(domain string, http bool) *corev3.TransportSocket {
+// mesh whose identity is in the trust domain.
+func Server(domain string) *corev3.TransportSocket {
 	common := workload(trustDomain(domain))
 	common.TlsParams = &tlsv3.TlsParameters{
 		TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2,
