@@ -8,7 +8,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluicemesh/sluice/internal/golden"
-	"github.com/sluicemesh/sluice/internal/problem"
 	"github.com/sluicemesh/sluice/xds/api"
 	"github.com/sluicemesh/sluice/xds/ir"
 )
@@ -94,7 +93,7 @@ func FuzzConvert(f *testing.F) {
 		}
 		for _, p := range k.Convert(o, mesh()).Problems {
 			if p.Reason == "" || p.Message == "" || p.Kind == "" {
-				t.Errorf("incomplete problem: %+v", problem.Problem(p))
+				t.Errorf("incomplete problem: %+v", p)
 			}
 		}
 	})

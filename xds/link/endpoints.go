@@ -14,13 +14,11 @@ type Member struct {
 	Locality ir.Locality
 }
 
-// LocalityOf is where a workload is: what its own label says, else its node.
-func LocalityOf(w *ir.Workload, node *ir.Node) ir.Locality {
-	if w != nil && w.Locality != (ir.Locality{}) || node == nil {
-		if w == nil {
-			return ir.Locality{}
-		}
-		return w.Locality
+// LocalityOf is where a workload is: what its own label says, else its node, which may be
+// nil.
+func LocalityOf(own ir.Locality, node *ir.Node) ir.Locality {
+	if own != (ir.Locality{}) || node == nil {
+		return own
 	}
 	return node.Locality
 }
