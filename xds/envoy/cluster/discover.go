@@ -6,6 +6,8 @@ import (
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	commondnsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/common/dns/v3"
+	dnsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dns/v3"
 	caresv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/network/dns_resolver/cares/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -21,7 +23,7 @@ const (
 	maxDNSQueries = 100 // per UDP socket: a socket that got stuck is left behind
 )
 
-// kind is how the cluster finds its endpoints.
+// kind is how the cluster finds its endpoints, in the words of Envoy's older cluster types.
 func (o Outbound) kind(k Key) clusterv3.Cluster_DiscoveryType {
 	s := o.Service
 	switch {
@@ -31,6 +33,8 @@ func (o Outbound) kind(k Key) clusterv3.Cluster_DiscoveryType {
 		return clusterv3.Cluster_EDS
 	case s.Resolution == ir.DNS:
 		return clusterv3.Cluster_STRICT_DNS
+	case s.Resolution == ir.DNSRoundRobin && len(o.Endpoints) > 1:
+		return clusterv3.Cluster_STRICT_DNS // Envoy takes one name where one address is used
 	case s.Resolution == ir.DNSRoundRobin:
 		return clusterv3.Cluster_LOGICAL_DNS
 	case s.Resolution == ir.Passthrough && !k.Router:
@@ -67,7 +71,7 @@ func discover(c *clusterv3.Cluster, o Outbound, k Key) bool {
 		if len(c.LoadAssignment.Endpoints) == 0 {
 			return false
 		}
-		resolve(c, k)
+		resolve(c, kind, k)
 	}
 	return true
 }
@@ -93,28 +97,31 @@ func dnsEndpoints(o Outbound) []ir.Endpoint {
 	return []ir.Endpoint{ep}
 }
 
-// resolve sets how names are resolved.
-//
-// The fields are the older spelling of the cluster extension envoy.clusters.dns, which
-// Envoy 1.40 takes for the same; that extension has no type that users' tools would show
-// as STRICT_DNS or LOGICAL_DNS.
-func resolve(c *clusterv3.Cluster, k Key) {
-	c.RespectDnsTtl = true                                   //nolint:staticcheck // see above
-	c.DnsRefreshRate = durationpb.New(k.DNSRefresh)          //nolint:staticcheck // see above
-	c.DnsJitter = durationpb.New(dnsJitter)                  //nolint:staticcheck // see above
-	c.DnsLookupFamily = lookupFamily(k.Families)             //nolint:staticcheck // see above
-	c.TypedDnsResolverConfig = &corev3.TypedExtensionConfig{ //nolint:staticcheck // see above
-		Name:        "envoy.network.dns_resolver.cares",
-		TypedConfig: pack.Any(&caresv3.CaresDnsResolverConfig{UdpMaxQueries: wrapperspb.UInt32(maxDNSQueries)}),
-	}
+// resolve sets how names are resolved: by the cluster extension for DNS, of which
+// STRICT_DNS and LOGICAL_DNS are older spellings with fields that Envoy 1.40 warns of.
+func resolve(c *clusterv3.Cluster, kind clusterv3.Cluster_DiscoveryType, k Key) {
+	c.ClusterDiscoveryType = &clusterv3.Cluster_ClusterType{ClusterType: &clusterv3.Cluster_CustomClusterType{
+		Name: "envoy.cluster.dns",
+		TypedConfig: pack.Any(&dnsv3.DnsCluster{
+			DnsRefreshRate:  durationpb.New(k.DNSRefresh),
+			DnsJitter:       durationpb.New(dnsJitter),
+			RespectDnsTtl:   true,
+			DnsLookupFamily: lookupFamily(k.Families),
+			TypedDnsResolverConfig: &corev3.TypedExtensionConfig{
+				Name:        "envoy.network.dns_resolver.cares",
+				TypedConfig: pack.Any(&caresv3.CaresDnsResolverConfig{UdpMaxQueries: wrapperspb.UInt32(maxDNSQueries)}),
+			},
+			AllAddressesInSingleEndpoint: kind == clusterv3.Cluster_LOGICAL_DNS,
+		}),
+	}}
 }
 
-func lookupFamily(f class.Families) clusterv3.Cluster_DnsLookupFamily {
+func lookupFamily(f class.Families) commondnsv3.DnsLookupFamily {
 	switch f & (class.IPv4 | class.IPv6) {
 	case class.IPv4 | class.IPv6:
-		return clusterv3.Cluster_ALL
+		return commondnsv3.DnsLookupFamily_ALL
 	case class.IPv6:
-		return clusterv3.Cluster_V6_ONLY
+		return commondnsv3.DnsLookupFamily_V6_ONLY
 	}
-	return clusterv3.Cluster_V4_ONLY
+	return commondnsv3.DnsLookupFamily_V4_ONLY
 }

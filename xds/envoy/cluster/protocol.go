@@ -62,17 +62,19 @@ type options struct {
 }
 
 // protocolOptions returns the extension options of a cluster, nil when Envoy's defaults do.
+// A cluster of bytes has some too: a route may lead plain HTTP to an HTTPS port whose
+// policy originates TLS.
 func protocolOptions(o options) map[string]*anypb.Any {
 	h := &httpv3.HttpProtocolOptions{}
 	needed := o.protocol == http2 || o.protocol == downstream
-	if o.protocol != stream && (o.idle != nil || o.maxRequests != nil) {
+	if o.idle != nil || o.maxRequests != nil {
 		needed = true
 		h.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{
 			IdleTimeout:              pack.Duration(o.idle),
 			MaxRequestsPerConnection: pack.UInt32(o.maxRequests),
 		}
 	}
-	if o.protocol != stream && (o.autoSNI || o.autoSAN) {
+	if o.autoSNI || o.autoSAN {
 		needed = true
 		h.UpstreamHttpProtocolOptions = &corev3.UpstreamHttpProtocolOptions{AutoSni: o.autoSNI, AutoSanValidation: o.autoSAN}
 	}

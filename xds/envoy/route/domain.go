@@ -31,11 +31,12 @@ type Client struct {
 // A service of the cluster is reached by each name that the search path of the client's
 // pod completes; its short name only in its own namespace. A host elsewhere that shares
 // the end of the client's domain is reached by what comes before. Headless services add
-// the names of their pods. Ports are left out: tables ignore them.
+// the names of their pods. Wildcards and addresses are only themselves. Ports are left
+// out: tables ignore them.
 //
 // Source: Istio's expansion of hosts.
 func Domains(h Host, c Client) []string {
-	if strings.HasPrefix(h.Name, "*") {
+	if _, err := netip.ParseAddr(h.Name); err == nil || strings.HasPrefix(h.Name, "*") {
 		return []string{h.Name}
 	}
 	forms := append([]string{h.Name, h.Name + "."}, shortForms(h.Name, c)...)

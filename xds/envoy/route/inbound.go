@@ -17,7 +17,7 @@ type InboundPort struct {
 }
 
 // Inbound returns the whole route table of an inbound port: everything goes to the
-// application. A request that provably did not reach it is sent once more; gRPC clients
+// application. A request that provably did not reach it is sent again; gRPC clients
 // see to that by themselves.
 func Inbound(p InboundPort) *routev3.RouteConfiguration {
 	action := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: p.Cluster}}
