@@ -46,7 +46,9 @@ func app(t *testing.T) (host string, port uint16) {
 	})
 	mux.HandleFunc("/loop", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/loop", http.StatusFound) })
 	mux.HandleFunc("/large", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("x", 20<<10)) })
-	mux.HandleFunc("/source", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.RemoteAddr[:strings.LastIndex(r.RemoteAddr, ":")]) })
+	mux.HandleFunc("/source", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.RemoteAddr[:strings.LastIndex(r.RemoteAddr, ":")])
+	})
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
 	return split(t, srv.Listener.Addr())
@@ -67,8 +69,9 @@ func split(t *testing.T, a net.Addr) (string, uint16) {
 
 func TestProbes(t *testing.T) {
 	host, port := app(t)
-	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) }))
+	secure := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) }))
 	secure.EnableHTTP2 = true
+	secure.StartTLS()
 	t.Cleanup(secure.Close)
 	_, tlsPort := split(t, secure.Listener.Addr())
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
@@ -100,7 +103,7 @@ func TestProbes(t *testing.T) {
 		{"endless redirect", get("/loop"), 500, "redirects"},
 		{"from 127.0.0.6", get("/source"), 200, "127.0.0.6"},
 		{"closed port", config.Prober{HTTPGet: &config.HTTPGet{Port: 1}}, 500, "refused"},
-		{"https, http/2", config.Prober{HTTPGet: &config.HTTPGet{Scheme: "HTTPS", Port: tlsPort}}, 200, "HTTP/"},
+		{"https, http/2", config.Prober{HTTPGet: &config.HTTPGet{Scheme: "HTTPS", Port: tlsPort}}, 200, "HTTP/2.0"},
 		{"host header", config.Prober{HTTPGet: &config.HTTPGet{Path: "/ok", Port: port, HTTPHeaders: []config.Header{{Name: "host", Value: "h.example"}}}}, 200, "GET h.example yes"},
 		{"tcp", config.Prober{TCPSocket: &config.TCPSocket{Port: port}}, 200, ""},
 		{"tcp closed", config.Prober{TCPSocket: &config.TCPSocket{Port: 1}}, 500, "refused"},
