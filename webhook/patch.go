@@ -145,8 +145,10 @@ func (n named[T]) list(p *patcher, path string, from, to []T) {
 // and hooks become requests to the agent; anything else is left to the library.
 func (p *patcher) container(path string, from, to *corev1.Container) {
 	rest := *to
-	rest.ReadinessProbe, rest.LivenessProbe = from.ReadinessProbe, from.LivenessProbe
-	rest.StartupProbe, rest.Lifecycle = from.StartupProbe, from.Lifecycle
+	rest.ReadinessProbe = withHandler(to.ReadinessProbe, from.ReadinessProbe)
+	rest.LivenessProbe = withHandler(to.LivenessProbe, from.LivenessProbe)
+	rest.StartupProbe = withHandler(to.StartupProbe, from.StartupProbe)
+	rest.Lifecycle = from.Lifecycle
 	handlers := []struct {
 		path     string
 		from, to *corev1.ProbeHandler
@@ -185,6 +187,16 @@ func redirected(from, to *corev1.ProbeHandler) bool {
 		return from == to
 	}
 	return to.HTTPGet != nil && from.Exec == nil || reflect.DeepEqual(from, to)
+}
+
+// withHandler is p with the handler of from, so that only the timings are left to compare.
+func withHandler(p, from *corev1.Probe) *corev1.Probe {
+	if p == nil || from == nil || p == from {
+		return p
+	}
+	out := *p
+	out.ProbeHandler = from.ProbeHandler
+	return &out
 }
 
 func probeHandler(p *corev1.Probe) *corev1.ProbeHandler {
