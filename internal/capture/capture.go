@@ -40,8 +40,8 @@ type Ports struct {
 	List []uint16 // in the user's order; empty when All
 }
 
-// Config says what is captured. It is a value: comparing two with Equal tells whether
-// they ask for the same rules.
+// Config says what is captured. It is a value; Validate tells whether rules can be made
+// from it.
 type Config struct {
 	OutboundPort uint16 // where captured outbound traffic goes (-p)
 	InboundPort  uint16 // where captured inbound traffic goes (-z)

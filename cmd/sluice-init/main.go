@@ -1,0 +1,70 @@
+// Command sluice-init is the program of the init container: it makes the kernel send the
+// pod's traffic through the proxy, checks that, and exits. It takes the arguments and
+// environment of Istio's init container and does nothing but hand them to package
+// initcontainer.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/sluicemesh/sluice/internal/capture"
+
+	"github.com/sluicemesh/sluice/initcontainer"
+	"github.com/sluicemesh/sluice/initcontainer/verify"
+)
+
+// The exit codes that controllers key on.
+const (
+	exitFailed   = 1   // wrong configuration, or the rules could not be applied
+	exitMismatch = 126 // the kernel does not do what was asked
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	config, options, err := capture.Parse(os.Args[1:], os.Getenv)
+	var help *capture.HelpRequested
+	if errors.As(err, &help) {
+		fmt.Fprint(os.Stdout, help.Usage)
+		return 0
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "sluice-init: %v\n", err)
+		return exitFailed
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	log := logger(options)
+	err = initcontainer.Run(ctx, initcontainer.Config{Capture: config, Options: options, Log: log, Out: os.Stdout})
+	var mismatch *verify.Mismatch
+	switch {
+	case errors.As(err, &mismatch):
+		log.Error("interception is not in force", "error", err)
+		return exitMismatch
+	case err != nil:
+		log.Error("interception could not be set up", "error", err)
+		return exitFailed
+	}
+	return 0
+}
+
+// logger writes to standard output, where kubectl logs shows it; a dry run keeps that for
+// the rules.
+func logger(o capture.Options) *slog.Logger {
+	out := os.Stdout
+	if o.DryRun {
+		out = os.Stderr
+	}
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "warn": slog.LevelWarn, "error": slog.LevelError, "none": slog.LevelError + 1}
+	ho := &slog.HandlerOptions{Level: levels[o.LogLevel]}
+	if o.LogJSON {
+		return slog.New(slog.NewJSONHandler(out, ho))
+	}
+	return slog.New(slog.NewTextHandler(out, ho))
+}

@@ -1,0 +1,135 @@
+package rule
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Parse reads one line "-A CHAIN ..." of a listing (iptables -S or iptables-save, either
+// flavour). Conditions that this package has no Key for are kept as Other, so that no
+// rule with one ever equals a planned rule. It fails on lines that are no rule.
+func Parse(line string) (Rule, error) {
+	words, err := split(line)
+	if err != nil {
+		return Rule{}, fmt.Errorf("rule %q: %w", line, err)
+	}
+	if len(words) < 2 || words[0] != "-A" {
+		return Rule{}, fmt.Errorf("%q is not a rule", line)
+	}
+	text, ok := strings.CutPrefix(line, "-A "+words[1]+" ")
+	if !ok || text == "" {
+		return Rule{}, fmt.Errorf("rule %q: nothing after the chain", line)
+	}
+	r := Rule{Chain: Chain(words[1]), text: text}
+	not := false
+	for words = words[2:]; len(words) > 0; {
+		if words[0] == "!" {
+			not, words = true, words[1:]
+			continue
+		}
+		flag := words[0]
+		n := 1
+		for n < len(words) && words[n] != "!" && !strings.HasPrefix(words[n], "-") {
+			n++
+		}
+		values := words[1:n]
+		if flag == "-j" || flag == "-g" {
+			r.Target = target(flag, words[1:])
+			break
+		}
+		r.add(flag, values, not)
+		not, words = false, words[n:]
+	}
+	return r, nil
+}
+
+// target is all that follows -j; a goto is never planned and keeps its flag.
+func target(flag string, words []string) Target {
+	text := strings.Join(words, " ")
+	if flag == "-g" {
+		text = "-g " + text
+	}
+	return Target(text)
+}
+
+// add takes one option with its values into r.
+func (r *Rule) add(flag string, values []string, not bool) {
+	value := strings.Join(values, " ")
+	if flag == "-m" && (value == "tcp" || value == "owner" || value == "comment") {
+		// Implied by its options. Other extensions may match without any, as socket does.
+		return
+	}
+	if why, ours := strings.CutPrefix(value, whyPrefix); ours && flag == "--comment" && r.Why == "" {
+		r.Why = why
+		return
+	}
+	for k := Source; k < Other; k++ {
+		if name, _ := k.option(); name == flag {
+			if value, always := canonical(k, value); !always || not {
+				r.Match = append(r.Match, Match{Key: k, Not: not, Value: value})
+			}
+			return
+		}
+	}
+	r.Match = append(r.Match, Match{Key: Other, Not: not, Value: strings.TrimSpace(flag + " " + value)})
+}
+
+// canonical writes a value as the constructors of Match do, and reports whether the
+// condition always holds. Listings differ by version in how much they spell out.
+func canonical(k Key, value string) (text string, always bool) {
+	switch k {
+	case Source, Destination:
+		if a, err := netip.ParseAddr(value); err == nil {
+			return netip.PrefixFrom(a, a.BitLen()).String(), false
+		}
+		if p, err := netip.ParsePrefix(value); err == nil {
+			return p.Masked().String(), p.Bits() == 0
+		}
+	case Protocol:
+		if value == "6" {
+			return "tcp", false
+		}
+	case DestPort, OwnerUID, OwnerGID:
+		if n, err := strconv.ParseUint(value, 10, 32); err == nil {
+			return strconv.FormatUint(n, 10), false
+		}
+	case OutLink, Other: // written one way only
+	}
+	return value, false
+}
+
+// split cuts a line into words as iptables-restore does: at blanks, but not within double
+// quotes, where a backslash takes the next character as it is.
+func split(line string) ([]string, error) {
+	var words []string
+	var word strings.Builder
+	open, quoted := false, false
+	for i := 0; i < len(line); i++ {
+		c := line[i]
+		switch {
+		case quoted && c == '\\' && i+1 < len(line):
+			i++
+			word.WriteByte(line[i])
+		case c == '"':
+			quoted, open = !quoted, true
+		case !quoted && c == ' ':
+			if open {
+				words = append(words, word.String())
+				word.Reset()
+				open = false
+			}
+		default:
+			word.WriteByte(c)
+			open = true
+		}
+	}
+	if quoted {
+		return nil, fmt.Errorf("open quotation")
+	}
+	if open {
+		words = append(words, word.String())
+	}
+	return words, nil
+}

@@ -1,0 +1,114 @@
+package rule
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Set is all that belongs to the interception in the nat table of one family: its chains
+// and, in order, its rules, those of built-in chains included. The zero Set is nothing.
+type Set struct {
+	Chains []Chain // private chains
+	Rules  []Rule
+}
+
+// SetOf is the set of the given rules; its chains are the private ones that hold a rule.
+func SetOf(rules []Rule) Set {
+	s := Set{Rules: rules}
+	for _, r := range rules {
+		if r.Chain.Private() && !slices.Contains(s.Chains, r.Chain) {
+			s.Chains = append(s.Chains, r.Chain)
+		}
+	}
+	return s
+}
+
+// ParseSave reads the output of iptables-save: the interception's part of table t. Rules
+// and chains of others are left out, whatever they hold.
+func ParseSave(t Table, save string) (Set, error) {
+	var s Set
+	var table Table
+	for line := range strings.Lines(save) {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "*"):
+			table = Table(line[1:])
+		case table != t:
+		case strings.HasPrefix(line, ":"):
+			name, _, _ := strings.Cut(line[1:], " ")
+			if c := Chain(name); c.Private() {
+				s.Chains = append(s.Chains, c)
+			}
+		case strings.HasPrefix(line, "-A "):
+			r, err := Parse(line)
+			if err != nil {
+				return Set{}, fmt.Errorf("table %s: %w", t, err)
+			}
+			if r.Owned() {
+				s.Rules = append(s.Rules, r)
+			}
+		}
+	}
+	return s, nil
+}
+
+// Empty reports whether the set holds nothing.
+func (s Set) Empty() bool { return len(s.Chains) == 0 && len(s.Rules) == 0 }
+
+// In returns the rules of one chain, in order.
+func (s Set) In(c Chain) []Rule {
+	var out []Rule
+	for _, r := range s.Rules {
+		if r.Chain == c {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// Swap is the input of "iptables-restore --noflush" that turns from into to, in one
+// transaction of the kernel: before it all packets meet from, after it all meet to, and a
+// failure changes nothing. from must be what the table holds, else the transaction fails.
+// Rules and chains of others are not named in it. It is empty when there is nothing to do.
+func Swap(from, to Set) string {
+	if from.Empty() && to.Empty() {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "*%s\n", Nat)
+	for _, c := range to.Chains {
+		if slices.Contains(from.Chains, c) {
+			fmt.Fprintf(&b, "-F %s\n", c)
+		} else {
+			fmt.Fprintf(&b, ":%s - [0:0]\n", c)
+		}
+	}
+	for _, r := range from.Rules {
+		if !r.Chain.Private() {
+			fmt.Fprintf(&b, "-D %s %s\n", r.Chain, r.Spec())
+		}
+	}
+	gone := slices.DeleteFunc(slices.Clone(from.Chains), func(c Chain) bool {
+		return slices.Contains(to.Chains, c)
+	})
+	// Chains may jump to each other, so all are emptied before the first is removed.
+	for _, verb := range []string{"-F", "-X"} {
+		for _, c := range gone {
+			fmt.Fprintf(&b, "%s %s\n", verb, c)
+		}
+	}
+	for _, r := range to.ordered() {
+		fmt.Fprintln(&b, r)
+	}
+	b.WriteString("COMMIT\n")
+	return b.String()
+}
+
+// ordered is the rules with those of built-in chains last: nothing is captured by chains
+// that are not complete, even where a restore were not atomic.
+func (s Set) ordered() []Rule {
+	private := slices.DeleteFunc(slices.Clone(s.Rules), func(r Rule) bool { return !r.Chain.Private() })
+	jumps := slices.DeleteFunc(slices.Clone(s.Rules), func(r Rule) bool { return r.Chain.Private() })
+	return slices.Concat(private, jumps)
+}

@@ -1,0 +1,243 @@
+package capture
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+var equal = []cmp.Option{cmpopts.EquateEmpty(), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })}
+
+func envOf(m map[string]string) func(string) string {
+	return func(k string) string { return m[k] }
+}
+
+func TestParseDefaultPod(t *testing.T) {
+	args := []string{
+		"istio-iptables", "-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT", "-i", "*", "-x", "",
+		"-b", "*", "-d", "15090,15021,15020", "--log_output_level=default:info",
+	}
+	got, opt, err := Parse(args, envOf(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		OutboundPort: 15001, InboundPort: 15006, TunnelPort: 15008,
+		ProxyUIDs: []uint32{1337}, ProxyGIDs: []uint32{1337}, Mode: Redirect,
+		OutboundRanges: Ranges{All: true}, InboundPorts: Ports{All: true},
+		InboundExcludePorts: []uint16{15090, 15021, 15020},
+	}
+	if diff := cmp.Diff(want, got, equal...); diff != "" {
+		t.Errorf("Parse (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(Options{LogLevel: "info"}, opt); diff != "" {
+		t.Errorf("options (-want +got):\n%s", diff)
+	}
+}
+
+func TestParseValues(t *testing.T) {
+	builtin := Config{
+		OutboundPort: 15001, InboundPort: 15006, TunnelPort: 15008,
+		ProxyUIDs: []uint32{1337}, ProxyGIDs: []uint32{1337}, Mode: Redirect,
+	}
+	tests := []struct {
+		name string
+		args []string
+		env  map[string]string
+		want func(*Config, *Options)
+	}{
+		{"nothing", nil, nil, func(*Config, *Options) {}},
+		{"long flags", []string{"--envoy-port=1", "--inbound-capture-port", "2", "--inbound-tunnel-port=3"}, nil,
+			func(c *Config, _ *Options) { c.OutboundPort, c.InboundPort, c.TunnelPort = 1, 2, 3 }},
+		{"gid follows uid", []string{"-u", "5, 6"}, nil,
+			func(c *Config, _ *Options) { c.ProxyUIDs, c.ProxyGIDs = []uint32{5, 6}, []uint32{5, 6} }},
+		{"gid of its own", []string{"-u", "5", "-g", "7"}, nil,
+			func(c *Config, _ *Options) { c.ProxyUIDs, c.ProxyGIDs = []uint32{5}, []uint32{7} }},
+		{"environment", nil, map[string]string{"ISTIO_SERVICE_CIDR": "10.0.0.0/8,fd00::/8", "PROXY_UID": "9"},
+			func(c *Config, _ *Options) {
+				c.OutboundRanges.Prefixes = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
+				c.ProxyUIDs, c.ProxyGIDs = []uint32{9}, []uint32{9}
+			}},
+		{"flag beats environment", []string{"-i", ""}, map[string]string{"ISTIO_SERVICE_CIDR": "*"}, func(*Config, *Options) {}},
+		{"flag beats a refused environment", []string{"-m", "NONE"}, map[string]string{"ISTIO_INBOUND_INTERCEPTION_MODE": "TPROXY"},
+			func(c *Config, _ *Options) { c.Mode = None }},
+		{"envoy-port has no variable", nil, map[string]string{"ENVOY_PORT": "1"}, func(*Config, *Options) {}},
+		{"dry run", []string{"-n"}, nil, func(_ *Config, o *Options) { o.DryRun = true }},
+		{"cleanup by variable", nil, map[string]string{"CLEANUP_ONLY": "1"}, func(_ *Config, o *Options) { o.CleanupOnly = true }},
+		{"flavour", []string{"--force-iptables-binary=legacy"}, nil, func(_ *Config, o *Options) { o.Flavour = "legacy" }},
+		{"implied options", []string{"--reconcile", "--force-apply"}, map[string]string{"ISTIO_DUAL_STACK": "true"}, func(*Config, *Options) {}},
+		{"refused at their built-in value", []string{"--redirect-dns=false", "-t", "1337"}, map[string]string{"ISTIO_OUTBOUND_OWNER_GROUPS": "*"},
+			func(*Config, *Options) {}},
+		{"logs", []string{"--log_output_level=ads:debug,default:warn", "--log_as_json"}, nil,
+			func(_ *Config, o *Options) { o.LogLevel, o.LogJSON = "warn", true }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			wantConfig, wantOptions := builtin, Options{LogLevel: "info"}
+			tt.want(&wantConfig, &wantOptions)
+			config, options, err := Parse(tt.args, envOf(tt.env))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(wantConfig, config, equal...); diff != "" {
+				t.Errorf("config (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(wantOptions, options); diff != "" {
+				t.Errorf("options (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	tests := []struct {
+		name string
+		args []string
+		env  map[string]string
+		want []string // each must be in the message
+	}{
+		{"tproxy", []string{"-m", "TPROXY"}, nil, []string{"TPROXY", "REDIRECT"}},
+		{"unknown mode", []string{"-m", "redirect"}, nil, []string{`"redirect"`}},
+		{"tproxy mark", []string{"-t", "7"}, nil, []string{"--istio-inbound-tproxy-mark", `"7"`}},
+		{"tproxy table", []string{"-r", "7"}, nil, []string{"--istio-inbound-tproxy-route-table", `"7"`}},
+		{"interfaces", []string{"-c", "net1", "-k", "eth1"}, nil, []string{"--istio-exclude-interfaces", `"net1"`, "--kube-virt-interfaces", `"eth1"`}},
+		{"dns", nil, map[string]string{"ISTIO_META_DNS_CAPTURE": "true"}, []string{"ISTIO_META_DNS_CAPTURE", `"true"`}},
+		{"all dns", []string{"--capture-all-dns"}, nil, []string{"--capture-all-dns"}},
+		{"drop invalid", nil, map[string]string{"INVALID_DROP": "true"}, []string{"INVALID_DROP"}},
+		{"validation", []string{"--run-validation", "--skip-rule-apply"}, nil, []string{"--run-validation", "--skip-rule-apply"}},
+		{"probe", []string{"--iptables-probe-port=1", "--probe-timeout=1s"}, nil, []string{"--iptables-probe-port", "--probe-timeout"}},
+		{"nftables", []string{"--native-nftables"}, nil, []string{"--native-nftables"}},
+		{"cni", []string{"--cni-mode", "--network-namespace=/x"}, nil, []string{"--cni-mode", "--network-namespace", `"/x"`}},
+		{"owner groups", nil, map[string]string{"ISTIO_OUTBOUND_OWNER_GROUPS": "java", "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE": "ftp"},
+			[]string{"ISTIO_OUTBOUND_OWNER_GROUPS", `"java"`, "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE", `"ftp"`}},
+		{"loopback", nil, map[string]string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR": "127.0.0.0/8"}, []string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"}},
+		{"envoy user", nil, map[string]string{"ENVOY_USER": "bob", "DRY_RUN_FILE_PATH": "/x"}, []string{`"bob"`, `"/x"`}},
+		{"unparsable variable", nil, map[string]string{"DRY_RUN": "perhaps"}, []string{"DRY_RUN", `"perhaps"`}},
+		{"bad range", []string{"-i", "10.0.0.0/8,banana"}, nil, []string{"--istio-service-cidr", `"banana"`}},
+		{"star exclusion", []string{"-x", "*"}, nil, []string{"--istio-service-exclude-cidr", `"*"`}},
+		{"bad ports", []string{"-b", "80,http", "-d", "70000", "-q", "*", "-o", "-1"}, nil,
+			[]string{`"http"`, `"70000"`, "--istio-outbound-ports", `"*"`, `"-1"`}},
+		{"port 0", []string{"-p", "0"}, nil, []string{"--envoy-port", `"0"`}},
+		{"same ports", []string{"-p", "15006"}, nil, []string{"15006"}},
+		{"owners", []string{"-u", "istio-proxy", "-g", "4294967295"}, nil, []string{`"istio-proxy"`, `"4294967295"`}},
+		{"flavour", []string{"--force-iptables-binary=nftables"}, nil, []string{`"nftables"`}},
+		{"log level", []string{"--log_output_level=default:loud"}, nil, []string{`"loud"`}},
+		{"log target", []string{"--log_target=/tmp/x"}, nil, []string{"--log_target"}},
+		{"unknown flag", []string{"--istio-no-such-thing"}, nil, []string{"istio-no-such-thing"}},
+		{"word", []string{"istio-iptables", "istio-iptables"}, nil, []string{`"istio-iptables"`}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, _, err := Parse(tt.args, envOf(tt.env))
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q does not name %s", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestParseHelp(t *testing.T) {
+	_, _, err := Parse([]string{"--help"}, envOf(nil))
+	var help *HelpRequested
+	if !errors.As(err, &help) {
+		t.Fatalf("error %v, want HelpRequested", err)
+	}
+	for _, want := range []string{"-i, --istio-service-cidr", "-n, --dry-run", "--cleanup-only"} {
+		if !strings.Contains(help.Usage, want) {
+			t.Errorf("usage does not show %q", want)
+		}
+	}
+}
+
+func TestParseReadsArgs(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 15006))
+	for range 3000 {
+		want := randomConfig(rng)
+		args := want.Args()
+		got, _, err := Parse(args, envOf(nil))
+		if err != nil {
+			t.Fatalf("Parse(%q): %v", args, err)
+		}
+		if diff := cmp.Diff(want, got, equal...); diff != "" {
+			t.Fatalf("Parse(%q) (-want +got):\n%s", args, diff)
+		}
+	}
+}
+
+func randomConfig(rng *rand.Rand) Config {
+	c := Config{
+		OutboundPort: uint16(1 + rng.IntN(30000)), InboundPort: uint16(30001 + rng.IntN(30000)),
+		TunnelPort: 15008, Mode: []Mode{Redirect, None}[rng.IntN(2)],
+		ProxyUIDs:             some(rng, 1, rng.Uint32),
+		OutboundExcludeRanges: some(rng, 0, func() netip.Prefix { return randomPrefix(rng) }),
+		InboundExcludePorts:   some(rng, 0, func() uint16 { return uint16(rng.Uint32()) }),
+		OutboundPorts:         some(rng, 0, func() uint16 { return uint16(rng.Uint32()) }),
+		OutboundExcludePorts:  some(rng, 0, func() uint16 { return uint16(rng.Uint32()) }),
+	}
+	c.ProxyGIDs = c.ProxyUIDs
+	if rng.IntN(2) == 0 {
+		c.ProxyGIDs = some(rng, 1, rng.Uint32)
+	}
+	if rng.IntN(3) == 0 {
+		c.TunnelPort = uint16(1 + rng.IntN(65535))
+	}
+	if c.OutboundRanges.All = rng.IntN(3) == 0; !c.OutboundRanges.All {
+		c.OutboundRanges.Prefixes = some(rng, 0, func() netip.Prefix { return randomPrefix(rng) })
+	}
+	if c.InboundPorts.All = rng.IntN(3) == 0; !c.InboundPorts.All {
+		c.InboundPorts.List = some(rng, 0, func() uint16 { return uint16(rng.Uint32()) })
+	}
+	return c
+}
+
+func some[T any](rng *rand.Rand, least int, one func() T) []T {
+	out := make([]T, least+rng.IntN(4))
+	for i := range out {
+		out[i] = one()
+	}
+	return out
+}
+
+func randomPrefix(rng *rand.Rand) netip.Prefix {
+	if rng.IntN(2) == 0 {
+		v := rng.Uint32()
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}), rng.IntN(33))
+	}
+	var b [16]byte
+	for i := range b {
+		b[i] = byte(rng.Uint32())
+	}
+	return netip.PrefixFrom(netip.AddrFrom16(b), rng.IntN(129))
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("istio-iptables\n-p\n15001\n-i\n*\n-x\n\n-b\n*\n-d\n15090,15021", "10.0.0.0/8")
+	f.Add("-u\n1,2\n-g\n3\n-q\n80\n-o\n22, 25,", "::1/128,,")
+	f.Add("--redirect-dns", "*")
+	f.Add("-np\n1", "banana")
+	f.Fuzz(func(t *testing.T, words, cidr string) {
+		env := envOf(map[string]string{"ISTIO_SERVICE_CIDR": cidr})
+		config, _, err := Parse(strings.Split(words, "\n"), env)
+		if err != nil {
+			return
+		}
+		// Whatever is accepted can be written down and means the same again.
+		again, _, err := Parse(config.Args(), envOf(nil))
+		if err != nil {
+			t.Fatalf("Parse(%q) of an accepted configuration: %v", config.Args(), err)
+		}
+		if diff := cmp.Diff(config, again, equal...); diff != "" {
+			t.Fatalf("Parse(Args) (-want +got):\n%s", diff)
+		}
+	})
+}

@@ -1,0 +1,232 @@
+package capture
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// settings lists all options of sluice-init: those that say what is captured, those that
+// say what to do, those without effect, and those that are refused.
+func settings() []setting {
+	var all []setting
+	all = append(all, captureSettings()...)
+	all = append(all, actionSettings()...)
+	all = append(all, refusedSettings()...)
+	return all
+}
+
+func captureSettings() []setting {
+	return []setting{
+		{name: "envoy-port", short: "p", value: "15001", help: "outbound capture port",
+			use: port(func(c *Config) *uint16 { return &c.OutboundPort })},
+		flag("inbound-capture-port", "z", "15006", "inbound capture port",
+			port(func(c *Config) *uint16 { return &c.InboundPort })),
+		flag("inbound-tunnel-port", "e", "15008", "port that is never captured inbound",
+			port(func(c *Config) *uint16 { return &c.TunnelPort })),
+		flag("proxy-uid", "u", "1337", "UIDs of the proxy, comma-separated",
+			func(l *line, v string) (err error) { l.config.ProxyUIDs, err = parseOwners(v); return err }),
+		flag("proxy-gid", "g", "", "GIDs of the proxy, comma-separated; the UIDs when empty",
+			func(l *line, v string) (err error) { l.config.ProxyGIDs, err = parseIDs(v); return err }),
+		flag("istio-inbound-interception-mode", "m", "", "REDIRECT or NONE; empty is REDIRECT", useMode),
+		flag("istio-inbound-ports", "b", "", `local ports captured inbound, comma-separated, "*" for all, empty for none`,
+			func(l *line, v string) (err error) { l.config.InboundPorts, err = ParsePorts(v); return err }),
+		flag("istio-local-exclude-ports", "d", "", `local ports not captured inbound; only with -b "*"`,
+			portList(func(c *Config) *[]uint16 { return &c.InboundExcludePorts })),
+		flag("istio-service-cidr", "i", "", `destinations captured outbound, comma-separated CIDRs, "*" for all, empty for none`,
+			func(l *line, v string) (err error) { l.config.OutboundRanges, err = ParseRanges(v); return err }),
+		flag("istio-service-exclude-cidr", "x", "", "destinations not captured outbound, comma-separated CIDRs",
+			func(l *line, v string) (err error) {
+				l.config.OutboundExcludeRanges, err = ParsePrefixes(v)
+				return err
+			}),
+		flag("istio-outbound-ports", "q", "", "ports captured outbound whatever the address",
+			portList(func(c *Config) *[]uint16 { return &c.OutboundPorts })),
+		flag("istio-local-outbound-ports-exclude", "o", "", "ports never captured outbound",
+			portList(func(c *Config) *[]uint16 { return &c.OutboundExcludePorts })),
+	}
+}
+
+func actionSettings() []setting {
+	return []setting{
+		toggle("dry-run", "n", "print what would be loaded, write nothing",
+			truth(func(o *Options) *bool { return &o.DryRun })),
+		toggle("cleanup-only", "", "take out what an earlier run wrote",
+			truth(func(o *Options) *bool { return &o.CleanupOnly })),
+		flag("force-iptables-binary", "", "", "nft or legacy instead of detecting it", useFlavour),
+		{name: "log_output_level", value: "info", help: "debug, info, warn, error or none; SCOPE:LEVEL is accepted", use: useLogLevel},
+		{name: "log_as_json", value: "false", boolean: true, help: "log JSON lines",
+			use: truth(func(o *Options) *bool { return &o.LogJSON })},
+		// What these ask for is always done: a run replaces rules that differ, in one
+		// transaction, and IPv6 is captured wherever the pod has it.
+		toggle("reconcile", "", "always done: rules of an earlier run are replaced", ignoredTruth),
+		toggle("force-apply", "", "always done: rules of an earlier run are replaced", ignoredTruth),
+		toggle("dual-stack", "", "always done: both address families are captured", ignoredTruth, "ISTIO_DUAL_STACK"),
+	}
+}
+
+// refusedSettings are recognised so that a user learns that they have no effect, instead
+// of an init container that captures something else than asked for.
+func refusedSettings() []setting {
+	return []setting{
+		refused("istio-inbound-tproxy-mark", "t", "1337"),
+		refused("istio-inbound-tproxy-route-table", "r", "133"),
+		refused("istio-exclude-interfaces", "c", ""),
+		refused("kube-virt-interfaces", "k", ""),
+		refusedToggle("redirect-dns", "ISTIO_META_DNS_CAPTURE"),
+		refusedToggle("capture-all-dns"),
+		refusedToggle("drop-invalid", "INVALID_DROP"),
+		refusedToggle("skip-rule-apply"),
+		refusedToggle("run-validation"),
+		refused("iptables-probe-port", "", "15002"),
+		refused("probe-timeout", "", "5s"),
+		refusedToggle("native-nftables"),
+		refusedToggle("cni-mode"),
+		refused("network-namespace", "", ""),
+		refused("log_target", "", "stdout"),
+		refused("log_caller", "", ""),
+		refused("log_stacktrace_level", "", "default:none"),
+		refusedEnv("ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR", "127.0.0.1/32"),
+		refusedEnv("ISTIO_OUTBOUND_OWNER_GROUPS", "*"),
+		refusedEnv("ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE", ""),
+		// The image has no users to look up: the UID is given as a number.
+		refusedEnv("ENVOY_USER", "istio-proxy"),
+		refusedEnv("DRY_RUN_FILE_PATH", ""),
+	}
+}
+
+func flag(name, short, value, help string, use func(*line, string) error) setting {
+	return setting{name: name, short: short, env: []string{envName(name)}, value: value, help: help, use: use}
+}
+
+func toggle(name, short, help string, use func(*line, string) error, alias ...string) setting {
+	s := flag(name, short, "false", help, use)
+	s.boolean = true
+	s.env = append(s.env, alias...)
+	return s
+}
+
+func refused(name, short, value string) setting {
+	return flag(name, short, value, "not supported", func(_ *line, v string) error {
+		return refuseUnless(value, v)
+	})
+}
+
+func refusedToggle(name string, alias ...string) setting {
+	return toggle(name, "", "not supported", func(_ *line, v string) error {
+		on, err := parseTruth(v)
+		if err != nil {
+			return err
+		}
+		return refuseUnless("false", strconv.FormatBool(on))
+	}, alias...)
+}
+
+func refusedEnv(name, value string) setting {
+	return setting{name: name, env: []string{name}, value: value, envOnly: true,
+		use: func(_ *line, v string) error { return refuseUnless(value, v) }}
+}
+
+func refuseUnless(value, got string) error {
+	if strings.TrimSpace(got) == value {
+		return nil
+	}
+	return fmt.Errorf("value %q is not supported: leave the setting out or at %q", got, value)
+}
+
+func port(field func(*Config) *uint16) func(*line, string) error {
+	return func(l *line, v string) error {
+		n, err := strconv.ParseUint(strings.TrimSpace(v), 10, 16)
+		if err != nil || n == 0 {
+			return fmt.Errorf("%q is not a port, write a number from 1 to 65535", v)
+		}
+		*field(&l.config) = uint16(n)
+		return nil
+	}
+}
+
+func portList(field func(*Config) *[]uint16) func(*line, string) error {
+	return func(l *line, v string) (err error) {
+		*field(&l.config), err = ParsePortList(v)
+		return err
+	}
+}
+
+func truth(field func(*Options) *bool) func(*line, string) error {
+	return func(l *line, v string) (err error) {
+		*field(&l.options), err = parseTruth(v)
+		return err
+	}
+}
+
+func ignoredTruth(_ *line, v string) error {
+	_, err := parseTruth(v)
+	return err
+}
+
+func parseTruth(v string) (bool, error) {
+	on, err := strconv.ParseBool(v)
+	if err != nil {
+		return false, fmt.Errorf("%q is neither true nor false", v)
+	}
+	return on, nil
+}
+
+func useMode(l *line, v string) error {
+	l.config.Mode = Mode(v)
+	if v == "" {
+		l.config.Mode = Redirect
+	}
+	return nil // Validate judges it
+}
+
+func useFlavour(l *line, v string) error {
+	if v != "" && v != "nft" && v != "legacy" {
+		return fmt.Errorf("%q is not a flavour of iptables, write nft or legacy", v)
+	}
+	l.options.Flavour = v
+	return nil
+}
+
+// useLogLevel reads Istio's "scope:level,scope:level": the level of all scopes, or of the
+// default one, counts; scopes of other programs are no mistake.
+func useLogLevel(l *line, v string) error {
+	l.options.LogLevel = "info"
+	for word := range strings.SplitSeq(v, ",") {
+		scope, level, scoped := strings.Cut(strings.TrimSpace(word), ":")
+		if !scoped {
+			scope, level = "all", scope
+		}
+		switch level {
+		case "debug", "info", "warn", "error", "none":
+		case "fatal": // nothing of this program is worse than an error
+			level = "error"
+		default:
+			return fmt.Errorf("%q is not a log level, write debug, info, warn, error or none", level)
+		}
+		if scope == "all" || scope == "default" {
+			l.options.LogLevel = level
+		}
+	}
+	return nil
+}
+
+// parseOwners is parseIDs where nothing means the default proxy.
+func parseOwners(s string) ([]uint32, error) {
+	ids, err := parseIDs(s)
+	if err == nil && len(ids) == 0 {
+		ids = []uint32{DefaultProxyID}
+	}
+	return ids, err
+}
+
+func parseIDs(s string) ([]uint32, error) {
+	return parseList(s, func(word string) (uint32, error) {
+		// The highest number means "no user" to the kernel.
+		n, err := strconv.ParseUint(word, 10, 32)
+		if err != nil || n == 1<<32-1 {
+			return 0, fmt.Errorf("%q is not a user or group number", word)
+		}
+		return uint32(n), nil
+	})
+}
