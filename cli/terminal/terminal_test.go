@@ -12,6 +12,7 @@ func TestPlain(t *testing.T) {
 	s := p.Start("Installing Istiod")
 	s.Update("0 of 1 pods ready")
 	s.Update("0 of 1 pods ready")
+	s.At("ConfigMap a")
 	s.Update("pod a: ErrImagePull")
 	s.Done("Istiod installed")
 	p.Start("Removing").Fail("Removal failed")
@@ -33,7 +34,7 @@ func TestInteractive(t *testing.T) {
 	p := &Printer{out: &out, interactive: true}
 	s := p.Start("Installing")
 	s.Update("a")
-	s.Update("a")
+	s.At("a")
 	s.Done("Installed")
 	want := "\r\x1b[K⠋ Installing\r\x1b[K⠙ Installing: a\r\x1b[K⠹ Installing: a\r\x1b[K✔ Installed\n"
 	if got := out.String(); got != want {
