@@ -21,10 +21,14 @@ import (
 
 // The addresses of a lab. Remote ones are on the peer, beyond the pod's default route.
 const (
-	Pod4, Pod6         = "10.244.0.5", "fd00:10:244::5"
-	Peer4, Peer6       = "10.244.0.1", "fd00:10:244::1"
-	Remote4, Remote6   = "8.8.8.8", "2001:4860:4860::8888"
-	Another4, Another6 = "9.9.9.9", "2620:fe::9"
+	Pod4     = "10.244.0.5"
+	Pod6     = "fd00:10:244::5"
+	Peer4    = "10.244.0.1"
+	Peer6    = "fd00:10:244::1"
+	Remote4  = "8.8.8.8"
+	Remote6  = "2001:4860:4860::8888"
+	Another4 = "9.9.9.9"
+	Another6 = "2620:fe::9"
 )
 
 // Lab is two network namespaces joined by a pair of interfaces.

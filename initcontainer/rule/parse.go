@@ -95,6 +95,7 @@ func canonical(k Key, value string) (text string, always bool) {
 		if n, err := strconv.ParseUint(value, 10, 32); err == nil {
 			return strconv.FormatUint(n, 10), false
 		}
+	case OutLink, Other: // written one way only
 	}
 	return value, false
 }
