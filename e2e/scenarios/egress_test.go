@@ -66,7 +66,7 @@ func externalSite(t *testing.T) (address string) {
 	t.Cleanup(func() { setCorefile(t, corefile) })
 	setCorefile(t, corefile[:i]+hosts+corefile[i:])
 	eventually(t, func(ctx context.Context) error {
-		out, err := st.Exec(ctx, "default", "deploy/sleep", "sleep", "getent", "hosts", "edition.cnn.com")
+		out, err := st.Exec(ctx, "default", "deploy/sleep", "sleep", "busybox", "nslookup", "edition.cnn.com")
 		if err == nil && !strings.Contains(out, address) {
 			err = fmt.Errorf("edition.cnn.com resolves to %q", out)
 		}
