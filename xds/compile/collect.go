@@ -126,7 +126,9 @@ func difference(shared, own *bundle) (changed []*envoy.Resource, removed []envoy
 			changed, gone = join(changed, b.changed), join(gone, b.gone)
 		}
 	}
-	moved := func(r *envoy.Resource) bool { return slices.ContainsFunc(gone, func(g *envoy.Resource) bool { return envoy.Equal(g, r) }) }
+	moved := func(r *envoy.Resource) bool {
+		return slices.ContainsFunc(gone, func(g *envoy.Resource) bool { return envoy.Equal(g, r) })
+	}
 	if shared != nil && own != nil && len(gone) > 0 && slices.ContainsFunc(changed, moved) {
 		changed = slices.DeleteFunc(slices.Clone(changed), moved)
 	}
