@@ -47,8 +47,10 @@ func (x *index[K, V, G]) run() {
 		}
 		return w
 	}
-	for i := range x.pending {
-		ch := &x.pending[i]
+	pending := x.pending
+	x.pending = nil // a first turn is large: its memory must not stay
+	for i := range pending {
+		ch := &pending[i]
 		if ch.Had {
 			for _, g := range x.groups(ch.Key, ch.Old) {
 				w := at(g)
@@ -62,7 +64,6 @@ func (x *index[K, V, G]) run() {
 			}
 		}
 	}
-	x.pending = x.pending[:0]
 	for _, g := range order {
 		x.rebuild(g, work[g])
 	}
