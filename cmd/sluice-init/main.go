@@ -31,7 +31,7 @@ func run() int {
 	config, options, err := capture.Parse(os.Args[1:], os.Getenv)
 	var help *capture.HelpRequested
 	if errors.As(err, &help) {
-		fmt.Print(help.Usage)
+		fmt.Fprint(os.Stdout, help.Usage)
 		return 0
 	}
 	if err != nil {

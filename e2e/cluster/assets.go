@@ -15,6 +15,9 @@ func Assets(ctx context.Context, config Config) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := s.buildable(); err != nil {
+		return "", err
+	}
 	return s.builder.Assets(ctx)
 }
 

@@ -13,8 +13,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/kind/pkg/cluster"
 
 	"github.com/sluicemesh/sluice/e2e/cluster/cache"
@@ -71,7 +71,8 @@ type session struct {
 	builder nodeimage.Builder
 }
 
-var labelPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`)
+// maxName keeps the names of nodes, which end in -control-plane or -worker10, below the 63 characters of a host name.
+const maxName = 40
 
 // open checks the configuration, fills in defaults and finds cache and module.
 func open(config Config) (session, error) {
@@ -94,10 +95,7 @@ func open(config Config) (session, error) {
 	if err != nil {
 		return session{}, err
 	}
-	module, err := moduleDir()
-	if err != nil {
-		return session{}, err
-	}
+	module := moduleDir()
 	out := progress.New(config.Log)
 	s := session{config: config, out: out, store: cache.Store{Root: root, Out: out}}
 	packages := host.Local(out)
@@ -108,8 +106,8 @@ func open(config Config) (session, error) {
 
 func (c Config) check() error {
 	switch {
-	case !labelPattern.MatchString(c.Name):
-		return fmt.Errorf("cluster name %q: use at most 40 lower-case letters, digits and dashes", c.Name)
+	case len(c.Name) > maxName || len(validation.IsDNS1123Label(c.Name)) > 0:
+		return fmt.Errorf("cluster name %q: use at most %d lower-case letters, digits and dashes", c.Name, maxName)
 	case c.Nodes < 1 || c.Nodes > 16:
 		return fmt.Errorf("%d nodes: use 1 to 16", c.Nodes)
 	case c.NodeImage != Pull && c.NodeImage != Build && c.NodeImage != Auto:
@@ -119,22 +117,31 @@ func (c Config) check() error {
 	return err
 }
 
-// moduleDir finds the directory of this module above the working directory: the parts of the node image are built from it.
-func moduleDir() (string, error) {
+// moduleDir finds the directory of this module above the working directory: what runs in and beside nodes is built from it.
+// Elsewhere it is empty; see buildable.
+func moduleDir() string {
 	dir, err := os.Getwd()
 	if err != nil {
-		return "", fmt.Errorf("find the module: %w", err)
+		return ""
 	}
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "e2e", "cluster", "node", "kubernetes", "go.mod")); err == nil {
-			return dir, nil
+			return dir
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
-			return "", errors.New("find the module: run this inside a checkout of sluice")
+			return ""
 		}
 		dir = parent
 	}
+}
+
+// buildable returns nil where parts can be built. Clusters that are there are used and removed from anywhere.
+func (s session) buildable() error {
+	if s.builder.Module == "" {
+		return errors.New("run this inside a checkout of sluice: parts have to be built from it")
+	}
+	return nil
 }
 
 // provider drives kind with the engine that DOCKER_HOST names.

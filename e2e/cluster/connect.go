@@ -32,7 +32,8 @@ RestartSec=1
 WantedBy=multi-user.target
 `
 
-// connect sets up pod networking on the nodes of a built image and the host's route to load balancer addresses. It can be run again.
+// connect sets up pod networking on the nodes of a built image and the host's route to load balancer addresses. It can be
+// run again.
 func (s session) connect(ctx context.Context, st state) error {
 	if err := tuneDNS(ctx, st); err != nil {
 		return err

@@ -23,6 +23,8 @@ const (
 	healthTimeout = 5 * time.Second
 	readyTimeout  = 3 * time.Minute
 	readyPoll     = 100 * time.Millisecond
+
+	comeBackTimeout = time.Minute // a node that was restarted takes half of it
 )
 
 func client(kubeconfig string) (kubernetes.Interface, error) {
@@ -80,7 +82,7 @@ func waitReady(ctx context.Context, st state) error {
 	if err != nil {
 		return err
 	}
-	return poll(ctx, func(ctx context.Context) error {
+	return poll(ctx, readyTimeout, func(ctx context.Context) error {
 		if err := nodesReady(ctx, c, st.Nodes); err != nil {
 			return err
 		}
@@ -126,7 +128,7 @@ func waitPodRanges(ctx context.Context, st state) ([]podnet.Node, error) {
 		return nil, err
 	}
 	var described []podnet.Node
-	err = poll(ctx, func(ctx context.Context) error {
+	err = poll(ctx, readyTimeout, func(ctx context.Context) error {
 		list, err := c.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return fmt.Errorf("list nodes: %w", err)
@@ -151,9 +153,9 @@ func waitPodRanges(ctx context.Context, st state) ([]podnet.Node, error) {
 }
 
 // poll asks until the answer is nil; when time is up the last answer is the error.
-func poll(ctx context.Context, ask func(context.Context) error) error {
+func poll(ctx context.Context, timeout time.Duration, ask func(context.Context) error) error {
 	var last error
-	err := wait.PollUntilContextTimeout(ctx, readyPoll, readyTimeout, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, readyPoll, timeout, true, func(ctx context.Context) (bool, error) {
 		last = ask(ctx)
 		return last == nil, nil
 	})

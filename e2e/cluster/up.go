@@ -12,11 +12,12 @@ import (
 
 	"github.com/sluicemesh/sluice/e2e/cluster/capability"
 	"github.com/sluicemesh/sluice/e2e/cluster/nodeimage"
+	"github.com/sluicemesh/sluice/e2e/cluster/proc"
 	"github.com/sluicemesh/sluice/e2e/cluster/progress"
 )
 
-// Up makes the cluster, or finds it made, and returns once its nodes are ready and its DNS answers. A cluster that an interrupted run
-// left half made, or that no longer answers, is made anew. One of that name with other properties is an error, not a change.
+// Up makes the cluster, or finds it made, and returns once its nodes are ready and its DNS answers. A cluster that an interrupted
+// run left half made, or that no longer answers, is made anew. One of that name with other properties is an error, not a change.
 // With CLUSTER=current in the environment it makes nothing and returns the cluster of the KUBECONFIG at hand, if that answers.
 // Several runs at once are safe; those for the same name go one after another.
 func Up(ctx context.Context, config Config) (*Cluster, error) {
@@ -60,20 +61,23 @@ func (s session) cluster(st state) *Cluster {
 
 // reuse reports whether the remembered cluster runs and is what is wanted.
 func (s session) reuse(ctx context.Context, st state) (bool, error) {
-	address, found := s.engine.Find(ctx)
-	if !found || !st.Ready {
+	if !st.Ready {
 		return false, nil
+	}
+	address, err := s.engine.Ensure(ctx)
+	if err != nil {
+		return false, err
 	}
 	if err := useEngine(address); err != nil {
 		return false, err
 	}
-	if err := healthy(ctx, st.Kubeconfig, st.Nodes); err != nil {
+	if err := s.answers(ctx, st); err != nil {
 		s.out.Say("  cluster %s does not answer (%v): making it anew", st.Name, err)
 		return false, nil
 	}
 	if st.Nodes != s.config.Nodes || st.IPFamily != s.config.IPFamily {
-		return false, fmt.Errorf("cluster %s is up with --nodes %d --ip-family %s, not --nodes %d --ip-family %s: take it down first, or use another --name",
-			st.Name, st.Nodes, st.IPFamily, s.config.Nodes, s.config.IPFamily)
+		return false, fmt.Errorf("cluster %s is up with --nodes %d --ip-family %s, not --nodes %d --ip-family %s: "+
+			"take it down first, or use another --name", st.Name, st.Nodes, st.IPFamily, s.config.Nodes, s.config.IPFamily)
 	}
 	// The engine may have been restarted since: nodes come back without their routes, the host without its own.
 	if err := s.connect(ctx, st); err != nil {
@@ -92,8 +96,27 @@ func (s session) reuse(ctx context.Context, st state) (bool, error) {
 	return true, nil
 }
 
+// answers returns nil when the cluster is healthy. Its nodes start again with their engine, after a reboot for example; they are
+// given time for that.
+func (s session) answers(ctx context.Context, st state) error {
+	err := healthy(ctx, st.Kubeconfig, st.Nodes)
+	if err == nil {
+		return nil
+	}
+	running, inspectErr := proc.Output(ctx, "docker", "inspect", "--format", "{{.State.Running}}", st.Name+"-control-plane")
+	if inspectErr != nil || running != "true" {
+		return err
+	}
+	return s.out.Step(ctx, "wait for cluster "+st.Name+" to come back", func(ctx context.Context) error {
+		return poll(ctx, comeBackTimeout, func(ctx context.Context) error { return healthy(ctx, st.Kubeconfig, st.Nodes) })
+	})
+}
+
 // create makes the cluster from nothing.
 func (s session) create(ctx context.Context) (state, error) {
+	if err := s.buildable(); err != nil {
+		return state{}, err
+	}
 	address, err := s.engine.Ensure(ctx)
 	if err != nil {
 		return state{}, err
@@ -105,20 +128,8 @@ func (s session) create(ctx context.Context) (state, error) {
 	if err != nil {
 		return state{}, err
 	}
-	var balancer string
-	group, building := errgroup.WithContext(ctx)
-	group.Go(func() (err error) {
-		balancer, err = s.buildBalancer(building)
-		return err
-	})
-	group.Go(func() (err error) {
-		st.Image, st.Built, err = s.nodeImage(building)
-		return err
-	})
-	if err := group.Wait(); err != nil {
-		return state{}, err
-	}
-	if err := s.writeState(st); err != nil {
+	balancer, err := s.parts(ctx, &st)
+	if err != nil {
 		return state{}, err
 	}
 	err = s.out.Step(ctx, "create cluster "+st.Name, func(context.Context) error { return s.createKind(st) })
@@ -140,6 +151,23 @@ func (s session) create(ctx context.Context) (state, error) {
 	}
 	st.Ready = true
 	return st, s.writeState(st)
+}
+
+// parts makes what the cluster is made of, notes its image and returns the load balancer's program.
+func (s session) parts(ctx context.Context, st *state) (balancer string, err error) {
+	group, building := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		balancer, err = s.buildBalancer(building)
+		return err
+	})
+	group.Go(func() (err error) {
+		st.Image, st.Built, err = s.nodeImage(building)
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return "", err
+	}
+	return balancer, s.writeState(*st)
 }
 
 // begin removes what is left of an earlier cluster of this name and remembers that a new one is on its way.

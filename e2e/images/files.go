@@ -175,7 +175,7 @@ func (b *builder) iptables(ctx context.Context) (*rootfs.Tree, error) {
 // envoy holds the proxy program. It needs nothing but the C library, which is checked here.
 func (b *builder) envoy(ctx context.Context) (*rootfs.Tree, error) {
 	start := time.Now()
-	program, err := envoy.Fetch(ctx, filepath.Join(b.Cache, "downloads"), func(line string) { b.say("%s", line) })
+	program, err := envoy.Fetch(ctx, filepath.Dir(b.Cache), func(line string) { b.say("%s", line) })
 	if err != nil {
 		return nil, err
 	}

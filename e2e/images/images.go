@@ -43,7 +43,7 @@ type Config struct {
 	Only []string
 	// Tag replaces the content tag of pilot and proxyv2.
 	Tag string
-	// Version is stamped into the programs as main.version; empty means "dev". It takes part
+	// Version is stamped into the programs as internal/version.Version; empty means "dev". It takes part
 	// in the content, so a value that changes with each commit rolls every Deployment.
 	Version string
 	// Progress is told of each step that took time, a line each; nil means silence.

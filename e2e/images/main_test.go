@@ -80,15 +80,10 @@ func build(ctx context.Context, dir string, cfg images.Config) ([]images.Image, 
 	if err != nil {
 		return nil, err
 	}
-	downloads := filepath.Join(user, "images", "downloads")
-	for _, made := range []string{downloads, filepath.Join(cfg.Cache, "images")} {
-		if err := os.MkdirAll(made, 0o755); err != nil {
+	for _, shared := range []string{filepath.Join("images", "downloads"), "envoy"} {
+		if err := share(filepath.Join(user, shared), filepath.Join(cfg.Cache, shared)); err != nil {
 			return nil, err
 		}
-	}
-	err = os.Symlink(downloads, filepath.Join(cfg.Cache, "images", "downloads"))
-	if err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, err
 	}
 	if _, err := os.Stat(cfg.Root); errors.Is(err, os.ErrNotExist) {
 		if err := writeModule(cfg.Root); err != nil {
@@ -96,6 +91,19 @@ func build(ctx context.Context, dir string, cfg images.Config) ([]images.Image, 
 		}
 	}
 	return images.Build(ctx, cfg)
+}
+
+// share makes a directory of the user's cache appear in another one.
+func share(from, to string) error {
+	for _, made := range []string{from, filepath.Dir(to)} {
+		if err := os.MkdirAll(made, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.Symlink(from, to); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
 }
 
 // writeModule writes a module whose programs stand in for ours.

@@ -35,7 +35,7 @@ func (b *builder) compile(ctx context.Context, recipes []recipe) error {
 	// No VCS stamp: a commit that does not change a program must not change its image.
 	args := []string{
 		"go", "build", "-trimpath", "-buildvcs=false",
-		"-ldflags", "-s -w -X main.version=" + b.Version, "-o", bin + "/",
+		"-ldflags", "-s -w -X github.com/sluicemesh/sluice/internal/version.Version=" + b.Version, "-o", bin + "/",
 	}
 	_, err := command.Output(ctx, command.Spec{
 		Dir: b.Root, Args: append(args, mains...),

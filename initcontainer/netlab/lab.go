@@ -21,10 +21,14 @@ import (
 
 // The addresses of a lab. Remote ones are on the peer, beyond the pod's default route.
 const (
-	Pod4, Pod6         = "10.244.0.5", "fd00:10:244::5"
-	Peer4, Peer6       = "10.244.0.1", "fd00:10:244::1"
-	Remote4, Remote6   = "8.8.8.8", "2001:4860:4860::8888"
-	Another4, Another6 = "9.9.9.9", "2620:fe::9"
+	Pod4     = "10.244.0.5"
+	Pod6     = "fd00:10:244::5"
+	Peer4    = "10.244.0.1"
+	Peer6    = "fd00:10:244::1"
+	Remote4  = "8.8.8.8"
+	Remote6  = "2001:4860:4860::8888"
+	Another4 = "9.9.9.9"
+	Another6 = "2620:fe::9"
 )
 
 // Lab is two network namespaces joined by a pair of interfaces.
@@ -98,6 +102,30 @@ func (l *Lab) Output(t testing.TB, name string, args ...string) string {
 		t.Fatalf("%s %q: %v", name, args, err)
 	}
 	return string(out)
+}
+
+// DropAddress takes an address off the pod's interface.
+func (l *Lab) DropAddress(t testing.TB, cidr string) {
+	t.Helper()
+	must(t, In(l.Pod, func() error {
+		link, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		a, err := netlink.ParseAddr(cidr)
+		if err != nil {
+			return err
+		}
+		return netlink.AddrDel(link, a)
+	}))
+}
+
+// DisableIPv6 switches IPv6 off in the pod, as clusters without it do.
+func (l *Lab) DisableIPv6(t testing.TB) {
+	t.Helper()
+	must(t, In(l.Pod, func() error {
+		return os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0)
+	}))
 }
 
 // FakePrograms makes dir/iptables-nft and its relatives for both families and flavours:

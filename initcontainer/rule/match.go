@@ -78,6 +78,7 @@ func (k Key) option() (flag, module string) {
 		return "--uid-owner", "owner"
 	case OwnerGID:
 		return "--gid-owner", "owner"
+	case Other: // its value is spelled out
 	}
 	return "", ""
 }

@@ -19,7 +19,7 @@ func Parse(line string) (Rule, error) {
 		return Rule{}, fmt.Errorf("%q is not a rule", line)
 	}
 	text, ok := strings.CutPrefix(line, "-A "+words[1]+" ")
-	if !ok {
+	if !ok || text == "" {
 		return Rule{}, fmt.Errorf("rule %q: nothing after the chain", line)
 	}
 	r := Rule{Chain: Chain(words[1]), text: text}
@@ -95,6 +95,7 @@ func canonical(k Key, value string) (text string, always bool) {
 		if n, err := strconv.ParseUint(value, 10, 32); err == nil {
 			return strconv.FormatUint(n, 10), false
 		}
+	case OutLink, Other: // written one way only
 	}
 	return value, false
 }

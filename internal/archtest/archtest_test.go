@@ -238,8 +238,7 @@ func checkBudget(t *testing.T, file string) {
 		t.Errorf("%s has %d lines, at most %d: split it by concept", file, lines, maxFileLines)
 	}
 	for _, decl := range f.Decls {
-		switch d := decl.(type) {
-		case *ast.FuncDecl:
+		if d, ok := decl.(*ast.FuncDecl); ok {
 			checkFunction(t, fset, d)
 		}
 	}

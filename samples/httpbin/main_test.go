@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -10,7 +9,7 @@ import (
 )
 
 func TestHandler(t *testing.T) {
-	server := httptest.NewServer(handler(slog.New(slog.NewTextHandler(io.Discard, nil))))
+	server := httptest.NewServer(handler(slog.New(slog.DiscardHandler)))
 	defer server.Close()
 	for path, want := range map[string]int{"/status/200": 200, "/status/418": 418, "/delay/0": 200, "/1status/200": 404} {
 		resp, err := http.Get(server.URL + path)

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -240,5 +241,35 @@ func TestService(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestServingIsRenewedAtHalfOfItsLife(t *testing.T) {
+	cert, key, err := NewRoot("cluster.local", start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := start
+	a, err := NewAuthority(cert, key, func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewServing(a, []string{"istiod.istio-system.svc"})
+	serial := func() string {
+		t.Helper()
+		c, err := s.get(&tls.ClientHelloInfo{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Leaf.SerialNumber.String()
+	}
+	first := serial()
+	now = start.Add(11 * time.Hour)
+	if serial() != first {
+		t.Error("renewed before half of its life")
+	}
+	now = start.Add(13 * time.Hour)
+	if serial() == first {
+		t.Error("not renewed after half of its life")
 	}
 }

@@ -11,18 +11,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
-
-	"github.com/gofrs/flock"
 
 	"github.com/sluicemesh/sluice/e2e/cluster/progress"
 )
-
-// lockPoll is how often a waiting run looks whether a lock is free.
-const lockPoll = 200 * time.Millisecond
 
 // Store is a cache directory. It may be shared by any number of processes at once.
 type Store struct {
@@ -100,43 +93,4 @@ func (s Store) Ensure(ctx context.Context, e Entry, build func(ctx context.Conte
 		return "", fmt.Errorf("finish cache entry: %w", err)
 	}
 	return dir, nil
-}
-
-// Lock takes the named lock of this cache, waiting for whoever holds it and saying so. The lock ends with release or with
-// this process, however that ends.
-func (s Store) Lock(ctx context.Context, name string) (release func(), err error) {
-	dir := filepath.Join(s.Root, "locks")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make lock directory: %w", err)
-	}
-	lock := flock.New(filepath.Join(dir, name))
-	free, err := lock.TryLock()
-	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", name, err)
-	}
-	if !free {
-		s.Out.Say("  another run is working on %s: waiting for it", name)
-		if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
-			return nil, fmt.Errorf("wait for lock %s: %w", name, err)
-		}
-	}
-	// An error on unlocking cannot be acted on: the descriptor is closed all the same, which frees the lock.
-	return func() { _ = lock.Unlock() }, nil
-}
-
-// Held reports whether some process, this one too, holds the named lock now.
-func (s Store) Held(name string) (bool, error) {
-	path := filepath.Join(s.Root, "locks", name)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	lock := flock.New(path)
-	free, err := lock.TryLock()
-	if err != nil {
-		return false, fmt.Errorf("probe lock %s: %w", name, err)
-	}
-	if free {
-		return false, lock.Unlock()
-	}
-	return true, nil
 }

@@ -21,7 +21,9 @@ func New() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(&config.Name, "name", cluster.DefaultName, "name of the cluster")
-	root.AddCommand(up(config), down(config), status(config), load(config), kubeconfig(config), kubectl(config), doctor(config), assets(config))
+	root.AddCommand(
+		up(config), down(config), status(config), load(config), kubeconfig(config), kubectl(config), doctor(config), assets(config),
+	)
 	return root
 }
 
@@ -35,9 +37,9 @@ func up(config *cluster.Config) *cobra.Command {
 			return err
 		},
 	}
-	command.Flags().IntVar(&config.Nodes, "nodes", 1, "nodes: one control plane that also runs workloads, the rest workers")
+	command.Flags().IntVar(&config.Nodes, "nodes", 1, "one control plane that also runs workloads, the rest workers")
 	command.Flags().StringVar(&family, "ip-family", string(settings.IPv4), "addresses of pods and services: ipv4, ipv6 or dual")
-	command.Flags().StringVar(&image, "node-image", string(cluster.Auto), "pull kind's node image, build one, or auto: whichever works here")
+	command.Flags().StringVar(&image, "node-image", string(cluster.Auto), "pull kind's, build one, or auto: what works here")
 	command.Flags().StringVar(&config.Kubeconfig, "kubeconfig", "", "file to write access to (default: a file in the cache)")
 	return command
 }

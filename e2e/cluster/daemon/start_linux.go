@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,9 +51,21 @@ func (e Engine) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return e.Store.Out.Step(ctx, "start a Docker engine", func(ctx context.Context) error {
+	rules, err := openFirewall()
+	if err != nil {
+		return err
+	}
+	dropping, err := rules.drops()
+	if err != nil {
+		return err
+	}
+	err = e.Store.Out.Step(ctx, "start a Docker engine", func(ctx context.Context) error {
 		return e.launch(ctx, arguments)
 	})
+	if err != nil || dropping {
+		return err
+	}
+	return rules.allow()
 }
 
 // clear removes what a dead engine left, so that it cannot stop the next start: dockerd refuses to run when its process
@@ -110,10 +121,11 @@ func (e Engine) launch(ctx context.Context, arguments []string) error {
 		return fmt.Errorf("open engine log: %w", err)
 	}
 	defer log.Close() //nolint:errcheck // dockerd has its own descriptor; nothing was written through this one
-	// Descriptors this process inherited (a make job server, a lock of the calling shell) must not live on in the engine.
-	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return fmt.Errorf("mark inherited descriptors: %w", err)
+	shared, err := withhold()
+	if err != nil {
+		return err
 	}
+	defer shared()
 	cmd := exec.Command(arguments[0], arguments[1:]...) //nolint:noctx // it outlives the context on purpose
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -130,6 +142,34 @@ func (e Engine) launch(ctx context.Context, arguments []string) error {
 		return fmt.Errorf("%w; the end of %s:%s", err, e.logFile(), e.logTail())
 	}
 	return cmd.Process.Release()
+}
+
+// withhold keeps a child from getting the descriptors that children share (our locks, a make job server, a lock of the calling
+// shell): they must not live on in the engine. restore shares them again, with the children to come.
+func withhold() (restore func(), err error) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return nil, fmt.Errorf("list descriptors: %w", err)
+	}
+	var shared []uintptr
+	for _, entry := range entries {
+		fd, err := strconv.Atoi(entry.Name())
+		if err != nil || fd <= 2 {
+			continue
+		}
+		// The descriptor that listed the others is closed by now; asking for it fails, and it is left out.
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err == nil && flags&unix.FD_CLOEXEC == 0 {
+			shared = append(shared, uintptr(fd))
+		}
+	}
+	set := func(flags int) {
+		for _, fd := range shared {
+			_, _ = unix.FcntlInt(fd, unix.F_SETFD, flags) // fails only for a descriptor closed meanwhile
+		}
+	}
+	set(unix.FD_CLOEXEC)
+	return func() { set(0) }, nil
 }
 
 // await returns once our engine answers; failed says why there is no use in waiting on.
@@ -170,7 +210,14 @@ func (e Engine) Stop(ctx context.Context) error {
 	if err := cache.Remove(e.runDir()); err != nil {
 		return fmt.Errorf("remove engine sockets: %w", err)
 	}
-	return nil
+	if _, found := e.Find(ctx); found {
+		return nil // the machine's own engine works with chains of the same names
+	}
+	rules, err := openFirewall()
+	if err != nil {
+		return err
+	}
+	return rules.clean()
 }
 
 func (e Engine) logTail() string {

@@ -191,8 +191,9 @@ func (b Builder) assemble(ctx context.Context, image string, p parts) error {
 	if err != nil {
 		return fmt.Errorf("preload images: %w", err)
 	}
+	entry := `ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]`
 	for _, args := range [][]string{
-		{"docker", "commit", "--change", `ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]`, "--change", "CMD []", container, image},
+		{"docker", "commit", "--change", entry, "--change", "CMD []", container, image},
 		{"docker", "rm", "--force", "--volumes", container},
 		{"docker", "rmi", base}, // takes the name away; the layer stays, as the image's parent
 	} {
@@ -203,8 +204,8 @@ func (b Builder) assemble(ctx context.Context, image string, p parts) error {
 	return nil
 }
 
-// importRoot puts the root file system into the engine as a base image. Environment and stop signal are set here: a commit cannot
-// set the latter, and the container made from this image hands it on.
+// importRoot puts the root file system into the engine as a base image. Environment and stop signal are set here: a commit
+// cannot set the latter, and the container made from this image hands it on.
 func importRoot(ctx context.Context, base, scratch string, p parts) error {
 	layer := filepath.Join(scratch, "root.tar")
 	if err := writeRoot(layer, filepath.Join(p.debian, rootTar), p.kindFiles, p.built); err != nil {

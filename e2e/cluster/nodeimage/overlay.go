@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -50,8 +52,8 @@ func links() [][2]string {
 	}
 }
 
-// writeRoot writes the node's root file system to a tar file: Debian's, then kind's files, the programs and our texts. A later entry
-// of a name replaces an earlier one.
+// writeRoot writes the node's root file system to a tar file: Debian's, then kind's files, the programs and our texts. A
+// later entry of a name replaces an earlier one.
 func writeRoot(file, debian, kindFiles string, built compiled) error {
 	out, err := os.Create(file)
 	if err != nil {
@@ -74,7 +76,9 @@ func writeRoot(file, debian, kindFiles string, built compiled) error {
 			return fmt.Errorf("add %s: %w", each[1], err)
 		}
 	}
-	for name, text := range texts() {
+	written := texts()
+	for _, name := range slices.Sorted(maps.Keys(written)) {
+		text := written[name]
 		header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(text))}
 		if err := w.WriteHeader(header); err != nil {
 			return err

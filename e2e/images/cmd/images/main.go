@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluicemesh/sluice/e2e/images"
+	"github.com/sluicemesh/sluice/e2e/images/envoy"
 )
 
 func main() {
@@ -23,6 +24,14 @@ func main() {
 		stop()
 		os.Exit(1)
 	}
+}
+
+// cacheOf is the cache directory that the flags name.
+func cacheOf(cfg images.Config) (string, error) {
+	if cfg.Cache != "" {
+		return cfg.Cache, nil
+	}
+	return images.DefaultCache()
 }
 
 func command() *cobra.Command {
@@ -63,6 +72,20 @@ func command() *cobra.Command {
 			return err
 		},
 	}
-	root.AddCommand(build, list, tag)
+	program := &cobra.Command{
+		Use: "envoy", Short: "Print the path of the pinned Envoy program, getting it if need be", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cache, err := cacheOf(cfg)
+			if err != nil {
+				return err
+			}
+			path, err := envoy.Fetch(c.Context(), cache, func(line string) { fmt.Fprintln(os.Stderr, line) })
+			if err == nil {
+				fmt.Fprintln(c.OutOrStdout(), path)
+			}
+			return err
+		},
+	}
+	root.AddCommand(build, list, tag, program)
 	return root
 }

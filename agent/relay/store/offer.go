@@ -1,0 +1,395 @@
+package store
+
+import (
+	"slices"
+	"strconv"
+)
+
+// maxResponse is how many body bytes one response carries before the rest has to wait for
+// its acknowledgement. It bounds what is encoded at one time, not what Envoy may hold.
+const maxResponse = 512 << 10
+
+// offer is Envoy's side of one type: what it asked for, what it holds, what is under way.
+type offer struct {
+	typ        string
+	subscribed bool              // Envoy asked for the type on this stream
+	wildcard   bool              // … for all of it
+	answered   bool              // … and accepted a first answer
+	names      map[string]bool   // … for these by name
+	asked      map[string]bool   // names that the control plane was asked for; not eager types
+	held       map[string]string // name → version that Envoy acknowledged
+	dirty      map[string]bool   // names whose offer may differ from what Envoy holds
+	missing    map[string]bool   // names that the control plane said do not exist
+	removals   map[string]bool   // names to take away when nothing else is to be sent
+	flight     *flight
+	trial      *trial
+}
+
+// flight is the one response of a type that Envoy has not answered.
+type flight struct {
+	nonce   string
+	items   []item
+	removed []string
+	changes []change
+	rewarm  []string // clusters that Envoy builds anew and that wait for endpoints again
+}
+
+type item struct{ name, version string }
+
+// change is one part that a response brings to Envoy, as it was when it was sent.
+type change struct {
+	key
+	res *Resource
+	seq uint64
+}
+
+func newOffer(typ string) *offer {
+	o := &offer{typ: typ, asked: map[string]bool{}}
+	o.reset()
+	return o
+}
+
+// reset forgets the stream, not what the control plane was asked for.
+func (o *offer) reset() {
+	o.subscribed, o.wildcard, o.answered, o.flight, o.trial = false, false, false, nil, nil
+	o.names, o.held, o.dirty = map[string]bool{}, map[string]string{}, map[string]bool{}
+	o.missing, o.removals = map[string]bool{}, map[string]bool{}
+}
+
+// whole reports whether Envoy always takes all resources of the type.
+func (o *offer) whole() bool { return o.typ == Cluster || o.typ == Listener }
+
+// expects reports whether Envoy wants to be told about name.
+func (o *offer) expects(name string) bool { return o.whole() || o.wildcard || o.names[name] }
+
+// offer returns the offer of typ, a new one for a type seen for the first time.
+func (s *Store) offer(typ string) *offer {
+	o := s.offers[typ]
+	if o == nil {
+		o = newOffer(typ)
+		s.offers[typ] = o
+	}
+	return o
+}
+
+// ordered returns the offers of the eager types in the order Envoy needs, clusters first.
+func (s *Store) ordered() []*offer {
+	return []*offer{s.offers[Cluster], s.offers[Endpoints], s.offers[Listener], s.offers[Route]}
+}
+
+// named returns the offers of the other types, sorted.
+func (s *Store) named() []*offer {
+	var out []*offer
+	for _, typ := range sortedKeys(s.offers) {
+		if !slices.Contains(eager(), typ) {
+			out = append(out, s.offers[typ])
+		}
+	}
+	return out
+}
+
+// Subscription is Envoy's change of what it wants of one type.
+type Subscription struct {
+	Type        string
+	Subscribe   []string // "*" or nothing at first means all clusters or listeners
+	Unsubscribe []string
+	Initial     map[string]string // name → version that Envoy holds; first of a stream
+}
+
+// Subscribe takes Envoy's wishes for one type. A name asked for again is sent again. A
+// name of a type that is not eager is asked for at the control plane.
+func (s *Store) Subscribe(in Subscription) {
+	o := s.offer(in.Type)
+	if !o.subscribed {
+		o.subscribed = true
+		o.wildcard = o.whole() && len(in.Subscribe) == 0
+		for name, v := range in.Initial {
+			o.held[name] = v
+			o.dirty[name] = true
+		}
+	} else {
+		for _, name := range in.Subscribe {
+			o.forget(name)
+		}
+	}
+	for _, name := range in.Subscribe {
+		if name == "*" {
+			o.wildcard = true
+			continue
+		}
+		o.names[name] = true
+		o.dirty[name] = true
+	}
+	if o.wildcard {
+		s.markAll(o)
+	}
+	for _, name := range in.Unsubscribe {
+		s.unsubscribe(o, name)
+	}
+	s.askUpstream(o, in)
+}
+
+// forget makes Envoy's copy of name count as lost, also in the response under way.
+func (o *offer) forget(name string) {
+	delete(o.held, name)
+	if o.flight != nil {
+		o.flight.items = slices.DeleteFunc(o.flight.items, func(i item) bool { return i.name == name })
+	}
+}
+
+func (s *Store) markAll(o *offer) {
+	for k := range s.parts {
+		if k.typ == o.typ {
+			o.dirty[k.name] = true
+		}
+	}
+}
+
+// unsubscribe ends Envoy's interest in one name: whoever waited for it counts it as held.
+func (s *Store) unsubscribe(o *offer, name string) {
+	if name == "*" {
+		o.wildcard = false
+		return
+	}
+	delete(o.names, name)
+	if o.expects(name) {
+		return
+	}
+	o.forget(name)
+	delete(o.dirty, name)
+	delete(o.missing, name)
+	delete(o.removals, name)
+	for _, k := range s.partsOf(o.typ, name) {
+		if pt := s.parts[k]; pt != nil && pt.want == nil {
+			s.drop(k)
+		} else if pt != nil {
+			s.release(pt, s.seq, "")
+		}
+	}
+}
+
+// askUpstream passes changed names of a type that is not eager on to the control plane.
+func (s *Store) askUpstream(o *offer, in Subscription) {
+	if slices.Contains(eager(), o.typ) {
+		return
+	}
+	req := Request{Type: o.typ}
+	for _, name := range in.Subscribe {
+		if !o.asked[name] {
+			o.asked[name] = true
+			req.Subscribe = append(req.Subscribe, name)
+		}
+	}
+	for _, name := range in.Unsubscribe {
+		if !o.asked[name] {
+			continue
+		}
+		delete(o.asked, name)
+		req.Unsubscribe = append(req.Unsubscribe, name)
+		if k := (key{o.typ, name}); s.parts[k] != nil {
+			s.drop(k)
+		}
+	}
+	if len(req.Subscribe)+len(req.Unsubscribe) > 0 {
+		s.outbox = append(s.outbox, req)
+	}
+}
+
+// Disconnect forgets Envoy's stream. Pushes of clusters and listeners go on waiting for
+// the next one, which always asks for them; all else counts as held.
+func (s *Store) Disconnect() {
+	for _, o := range s.offers {
+		o.reset()
+	}
+	for k, pt := range s.parts {
+		if pt.want == nil {
+			s.drop(k)
+			continue
+		}
+		if o, name := s.offerOf(k); len(pt.waiters) > 0 && !o.expects(name) {
+			s.release(pt, s.seq, "")
+		}
+	}
+}
+
+// Next returns the next response for Envoy, nil when there is none for now. At most one
+// of a type is under way. A later type waits for the earlier ones, and removals wait for
+// everything else, so that nothing refers to what is not there yet or no more.
+func (s *Store) Next() *Response {
+	if s.Complete() {
+		if r, clear := s.nextAddition(); r != nil {
+			return r
+		} else if clear {
+			for _, i := range []int{2, 3, 0, 1} { // listeners, routes, clusters, endpoints
+				if r := s.takeAway(s.ordered()[i]); r != nil {
+					return r
+				}
+			}
+		}
+	}
+	for _, o := range s.named() {
+		if o.flight != nil || !o.subscribed {
+			continue
+		}
+		if r := s.add(o); r != nil {
+			return r
+		}
+		if r := s.takeAway(o); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// nextAddition is the next response that adds or changes; clear says that none is under
+// way and none is left.
+func (s *Store) nextAddition() (r *Response, clear bool) {
+	for _, o := range s.ordered() {
+		if o.flight != nil {
+			return nil, false
+		}
+		if !o.subscribed {
+			continue
+		}
+		if r := s.add(o); r != nil {
+			return r, false
+		}
+	}
+	return nil, true
+}
+
+// add builds a response from what is dirty in o, nil if nothing of it is to be sent.
+func (s *Store) add(o *offer) *Response {
+	if o.trial != nil {
+		if r := s.try(o); r != nil {
+			return r
+		}
+	}
+	f, out, size := &flight{}, &Response{Type: o.typ}, 0
+	for _, name := range sortedKeys(o.dirty) {
+		if size >= maxResponse {
+			break
+		}
+		delete(o.dirty, name)
+		if !o.expects(name) {
+			continue
+		}
+		size += s.addName(o, name, f, out)
+	}
+	return s.launch(o, f, out)
+}
+
+// addName puts one name into the response if Envoy has to hear of it and returns the
+// bytes that takes.
+func (s *Store) addName(o *offer, name string, f *flight, out *Response) int {
+	v, picked := s.pickAll(o, name)
+	held, holds := o.held[name]
+	delete(o.removals, name)
+	switch {
+	case v == "" && holds:
+		o.removals[name] = true
+	case v == "":
+		s.nothing(o, name, f, out)
+	case v == held:
+		for _, c := range picked {
+			s.accept(c.key, c.res, c.seq)
+		}
+	default:
+		f.items = append(f.items, item{name, v})
+		f.changes = append(f.changes, s.changed(picked)...)
+		out.Resources = append(out.Resources, Resource{Name: name, Version: v, Body: body(o.typ, picked)})
+		if holds && o.typ == Cluster {
+			f.rewarm = append(f.rewarm, endpointsName(name, out.Resources[len(out.Resources)-1].Body))
+		}
+		return len(out.Resources[len(out.Resources)-1].Body)
+	}
+	return 0
+}
+
+// nothing handles a name for which there is no resource: Envoy, if it asked by name, must
+// not wait for it, and neither must the control plane. A missing route table is not
+// reported: Envoy takes no removal of one and answers 404 after its own timeout.
+func (s *Store) nothing(o *offer, name string, f *flight, out *Response) {
+	if o.names[name] && (o.typ == Endpoints || o.missing[name]) {
+		out.Removed = append(out.Removed, name)
+		f.removed = append(f.removed, name)
+	}
+	delete(o.missing, name)
+	for _, k := range s.partsOf(o.typ, name) {
+		if pt := s.parts[k]; pt != nil && pt.want == nil && pt.good == nil {
+			s.drop(k)
+		} else if pt != nil {
+			s.release(pt, s.seq, "")
+		}
+	}
+}
+
+// takeAway builds a response that removes what is due in o.
+func (s *Store) takeAway(o *offer) *Response {
+	if len(o.removals) == 0 || o.flight != nil {
+		return nil
+	}
+	f, out := &flight{}, &Response{Type: o.typ, Removed: sortedKeys(o.removals)}
+	for _, name := range out.Removed {
+		_, picked := s.pickAll(o, name)
+		f.changes = append(f.changes, s.changed(picked)...)
+	}
+	f.removed = out.Removed
+	o.removals = map[string]bool{}
+	return s.launch(o, f, out)
+}
+
+// launch numbers the response and remembers it as under way; nil if it is empty. Who takes
+// all of a type needs a first answer, even an empty one, to go on.
+func (s *Store) launch(o *offer, f *flight, out *Response) *Response {
+	if len(out.Resources)+len(out.Removed) == 0 && (o.answered || !o.whole()) {
+		return nil
+	}
+	s.nonce++
+	f.nonce = strconv.FormatUint(s.nonce, 10)
+	out.Nonce = f.nonce
+	o.flight = f
+	return out
+}
+
+// changed are those picked parts that Envoy has not accepted, or that somebody waits for.
+func (s *Store) changed(picked []change) []change {
+	var out []change
+	for _, c := range picked {
+		if pt := s.parts[c.key]; pt.good != c.res || len(pt.waiters) > 0 {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// Ack takes Envoy's acceptance of the response nonce. An unknown nonce is ignored.
+func (s *Store) Ack(typ, nonce string) {
+	o := s.offers[typ]
+	if o == nil || o.flight == nil || o.flight.nonce != nonce {
+		return
+	}
+	f := o.flight
+	o.flight, o.answered = nil, true
+	for _, i := range f.items {
+		if o.expects(i.name) {
+			o.held[i.name] = i.version
+		}
+	}
+	for _, name := range f.removed {
+		delete(o.held, name)
+	}
+	for _, c := range f.changes {
+		s.accept(c.key, c.res, c.seq)
+	}
+	endpoints := s.offers[Endpoints]
+	for _, name := range f.rewarm {
+		if endpoints.expects(name) {
+			endpoints.forget(name)
+			endpoints.dirty[name] = true
+		}
+	}
+	if o.trial != nil {
+		s.passed(o)
+	}
+}

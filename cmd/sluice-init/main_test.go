@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicemesh/sluice/initcontainer/netlab"
+)
+
+// build makes the program as an image has it.
+func build(t testing.TB) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "sluice-init")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return program
+}
+
+type outcome struct {
+	code           int
+	stdout, stderr string
+}
+
+// execute runs the program in the lab's pod.
+func execute(t testing.TB, lab *netlab.Lab, env []string, program string, args ...string) outcome {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command(program, args...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := netlab.In(lab.Pod, cmd.Run)
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return outcome{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+func TestProgram(t *testing.T) {
+	program := build(t)
+	lossy := `case "$0" in *-restore) grep -v -e '--dport 15008' | exec $REAL "$@";; *) exec $REAL "$@";; esac`
+	lossyPath := "PATH=" + netlab.FakePrograms(t, lossy, nil) + string(filepath.ListSeparator) + os.Getenv("PATH")
+	tests := []struct {
+		name   string
+		env    []string
+		args   string
+		code   int
+		stdout string
+		stderr string
+	}{
+		{name: "default pod", args: "istio-iptables -p 15001 -z 15006 -u 1337 -m REDIRECT -i * -x  -b * -d 15090,15021,15020",
+			stdout: `msg="rules loaded and verified" family=IPv6 flavour=nft rules=16 replaced=0`},
+		{name: "environment", env: []string{"CLEANUP_ONLY=true"}, stdout: `msg="nothing to change" family=IPv4`},
+		{name: "help", args: "--help", stdout: "--istio-service-cidr"},
+		{name: "dry run", args: "-n -i *", stdout: "*nat\n:ISTIO_OUTPUT - [0:0]\n"},
+		{name: "JSON logs", args: "--log_as_json", stdout: `"msg":"rules loaded and verified"`},
+		{name: "not supported", env: []string{"ISTIO_META_DNS_CAPTURE=true"}, code: 1,
+			stderr: `environment variable ISTIO_META_DNS_CAPTURE: value "true" is not supported`},
+		{name: "no iptables", env: []string{"PATH=/nonexistent"}, code: 1, stdout: "no usable iptables for IPv4"},
+		{name: "rules that do not stick", env: []string{lossyPath}, args: "-b *", code: 126, stdout: `missing rule`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var args []string
+			if tt.args != "" {
+				args = strings.Split(tt.args, " ") // two blanks: an empty argument
+			}
+			got := execute(t, netlab.New(t, true), tt.env, program, args...)
+			if got.code != tt.code {
+				t.Errorf("exit code %d, want %d", got.code, tt.code)
+			}
+			if !strings.Contains(got.stdout, tt.stdout) || !strings.Contains(got.stderr, tt.stderr) {
+				t.Errorf("stdout:\n%s\nstderr:\n%s\nwant %q and %q in them", got.stdout, got.stderr, tt.stdout, tt.stderr)
+			}
+		})
+	}
+}
+
+// TestLinksLittle: the program starts fast because it links neither gRPC nor Kubernetes.
+func TestLinksLittle(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path := range strings.Lines(string(out)) {
+		for _, heavy := range []string{"google.golang.org/", "k8s.io/", "istio.io/", "github.com/envoyproxy/", "crypto/tls", "net/http"} {
+			if strings.HasPrefix(path, heavy) {
+				t.Errorf("links %s", path)
+			}
+		}
+	}
+}
+
+// BenchmarkRun measures from the start of the program to its end, rules verified, in a
+// fresh namespace with both families. BenchmarkRunAgain is the same where nothing has to
+// change, BenchmarkStart the program doing nothing.
+func BenchmarkRun(b *testing.B) {
+	program := build(b)
+	for b.Loop() {
+		b.StopTimer()
+		lab := netlab.New(b, true)
+		b.StartTimer()
+		measure(b, lab, program, "-i", "*", "-b", "*", "-d", "15090,15021,15020")
+	}
+}
+
+func BenchmarkRunIPv4(b *testing.B) {
+	program := build(b)
+	for b.Loop() {
+		b.StopTimer()
+		lab := netlab.New(b, false)
+		lab.DisableIPv6(b)
+		b.StartTimer()
+		measure(b, lab, program, "-i", "*", "-b", "*", "-d", "15090,15021,15020")
+	}
+}
+
+func BenchmarkRunAgain(b *testing.B) {
+	program := build(b)
+	lab := netlab.New(b, true)
+	args := []string{"-i", "*", "-b", "*", "-d", "15090,15021,15020"}
+	measure(b, lab, program, args...)
+	for b.Loop() {
+		measure(b, lab, program, args...)
+	}
+}
+
+func BenchmarkStart(b *testing.B) {
+	program := build(b)
+	lab := netlab.New(b, true)
+	for b.Loop() {
+		measure(b, lab, program, "--help")
+	}
+}
+
+func measure(b *testing.B, lab *netlab.Lab, program string, args ...string) {
+	b.Helper()
+	start := time.Now()
+	if got := execute(b, lab, nil, program, args...); got.code != 0 {
+		b.Fatalf("exit code %d after %s: %s%s", got.code, time.Since(start), got.stdout, got.stderr)
+	}
+}

@@ -1,0 +1,150 @@
+package initcontainer_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicemesh/sluice/internal/capture"
+
+	"github.com/sluicemesh/sluice/initcontainer/apply"
+	"github.com/sluicemesh/sluice/initcontainer/host"
+	"github.com/sluicemesh/sluice/initcontainer/netlab"
+	"github.com/sluicemesh/sluice/initcontainer/plan"
+	"github.com/sluicemesh/sluice/initcontainer/rule"
+	"github.com/sluicemesh/sluice/initcontainer/verify"
+)
+
+// check verifies the IPv4 rules of a command line in the lab's pod.
+func check(t *testing.T, lab *netlab.Lab, line string) error {
+	t.Helper()
+	config, options, err := capture.Parse(strings.Fields(line), func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return netlab.In(lab.Pod, func() error {
+		tool, err := host.FindTool(rule.IPv4, host.Flavour(options.Flavour))
+		if err != nil {
+			return err
+		}
+		return verify.Check(t.Context(), apply.Tables{Tool: tool}, plan.Build(config, rule.IPv4))
+	})
+}
+
+// counting runs the real programs, writes down each call in file, and fails the nth.
+func counting(file string, nth int) string {
+	return fmt.Sprintf(`echo "$0" >> %[1]s
+[ "$(wc -l < %[1]s)" = %[2]d ] && { echo "made to fail" >&2; exit 4; }
+exec $REAL "$@"`, file, nth)
+}
+
+func TestFailureInTheMiddleChangesNothing(t *testing.T) {
+	path := os.Getenv("PATH")
+	for _, flavour := range flavours(t) {
+		force := "--force-iptables-binary=" + flavour + " "
+		for _, before := range []string{"", force + "-q 80 -b 8080"} {
+			calls := 1 << 20
+			for nth := 0; nth <= calls; nth++ {
+				t.Run(fmt.Sprintf("%s/after %q/call %d", flavour, before, nth), func(t *testing.T) {
+					lab := netlab.New(t, true)
+					addForeignRules(t, lab, flavour)
+					if before != "" {
+						mustRun(t, lab, before)
+					}
+					want := lines(saved(t, lab, flavour))
+					file := filepath.Join(t.TempDir(), "calls")
+					t.Setenv("PATH", netlab.FakePrograms(t, counting(file, nth), nil)+string(filepath.ListSeparator)+path)
+					r := run(t, lab, force+"-i * -b *")
+					if nth == 0 { // none fails: this counts the calls
+						data, err := os.ReadFile(file)
+						if err != nil || r.err != nil {
+							t.Fatal(err, r.err)
+						}
+						calls = strings.Count(string(data), "\n")
+						t.Logf("%d child processes", calls)
+						return
+					}
+					if r.err == nil || !strings.Contains(r.err.Error(), "exit status 4") {
+						t.Errorf("call %s failed and the run says %v", strconv.Itoa(nth), r.err)
+					}
+					if diff := cmp.Diff(want, lines(saved(t, lab, flavour))); diff != "" {
+						t.Errorf("rules changed (-before +after):\n%s", diff)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestRulesThatDoNotStick stands for a kernel that takes a rule set and holds another.
+func TestRulesThatDoNotStick(t *testing.T) {
+	lab := netlab.New(t, true)
+	lossy := `case "$0" in *-restore) grep -v -e '--dport 15008' | exec $REAL "$@";; *) exec $REAL "$@";; esac`
+	t.Setenv("PATH", netlab.FakePrograms(t, lossy, nil)+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	r := run(t, lab, "-i * -b *")
+	var mismatch *verify.Mismatch
+	if !errors.As(r.err, &mismatch) {
+		t.Fatalf("error %v, want a mismatch", r.err)
+	}
+	if save := saved(t, lab, "nft"); strings.Contains(save, "ISTIO") {
+		t.Errorf("rules are left:\n%s", save)
+	}
+}
+
+func TestPodWithoutIPv6(t *testing.T) {
+	only4 := func(name string) bool { return strings.HasPrefix(name, "ip6tables") }
+	for _, ipv6 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("ipv6=%t", ipv6), func(t *testing.T) {
+			lab := netlab.New(t, ipv6)
+			full := os.Getenv("PATH")
+			// No other program is found, so none for IPv6.
+			t.Setenv("PATH", netlab.FakePrograms(t, `exec $REAL "$@"`, only4))
+			r := run(t, lab, defaultPod)
+			t.Setenv("PATH", full)
+			save := saved(t, lab, "nft")
+			if ipv6 {
+				if r.err == nil || !strings.Contains(r.err.Error(), "no usable iptables for IPv6: ip6tables-nft: ") {
+					t.Errorf("error %v, want one that names the program for IPv6", r.err)
+				}
+				if strings.Contains(save, "ISTIO") {
+					t.Errorf("half of the pod is captured:\n%s", save)
+				}
+				return
+			}
+			if r.err != nil || !strings.Contains(r.log, "IPv6 is not captured") {
+				t.Errorf("error %v, log %s; want success with a warning", r.err, r.log)
+			}
+			if !strings.Contains(save, "ISTIO_OUTPUT") {
+				t.Errorf("IPv4 is not captured:\n%s", save)
+			}
+		})
+	}
+}
+
+// TestLoopbackIPv6IsCaptured: a pod without an IPv6 address gets the rules all the same
+// where the programs are there, so that an address given later does not leak.
+func TestLoopbackIPv6IsCaptured(t *testing.T) {
+	lab := netlab.New(t, false)
+	mustRun(t, lab, defaultPod)
+	if save := lab.Output(t, "ip6tables-nft-save"); !strings.Contains(save, "-j ISTIO_OUTPUT") {
+		t.Errorf("no IPv6 rules:\n%s", save)
+	}
+}
+
+func TestNoAddress(t *testing.T) {
+	lab := netlab.New(t, true)
+	for _, cidr := range []string{netlab.Pod4 + "/24", netlab.Pod6 + "/64"} {
+		lab.DropAddress(t, cidr)
+	}
+	r := run(t, lab, defaultPod)
+	if r.err == nil || !strings.Contains(r.err.Error(), "no IPv4 or IPv6 address") {
+		t.Errorf("error %v", r.err)
+	}
+	mustRun(t, lab, "--cleanup-only")
+}

@@ -1,0 +1,176 @@
+package initcontainer_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/sluicemesh/sluice/initcontainer/netlab"
+)
+
+// Where the two meet is who dials; the ports decide the rest.
+const (
+	fromPod = iota
+	fromPeer
+)
+
+var (
+	app     = netlab.Owner{UID: 1000, GID: 1000}
+	proxy   = netlab.Owner{UID: 1337, GID: 1337}
+	uidOnly = netlab.Owner{UID: 1337, GID: 0}
+	gidOnly = netlab.Owner{UID: 0, GID: 1337}
+	second  = netlab.Owner{UID: 2000, GID: 1000} // by UID alone
+)
+
+// connection is one kind of connection and, for each settings column, who must get it.
+// In addresses, POD, PEER, REMOTE, ANOTHER, SOURCE and LOCAL stand for those of the family.
+type connection struct {
+	name  string
+	from  int
+	owner netlab.Owner
+	src   string
+	dst   string
+	want  string // one word for each column
+	only4 bool
+}
+
+type columns struct {
+	args  []string // the settings of each column
+	conns []connection
+}
+
+// matrix is what Istio's rules do (seen in the kernel), with one difference: a process
+// with only the proxy's group is the proxy, so its calls to the pod itself are captured.
+func matrix() columns {
+	return columns{
+		args: []string{
+			"-i * -b * -d 15090,15021,15020",
+			"-i 127.0.0.5/32,8.8.8.8/32,2001:4860:4860::8888/128 -o 53 -b * -d 15090,15021,15020",
+			"-q 80 -b 8080 -d 15090,15021,15020",
+			"-m NONE",
+		},
+		conns: []connection{
+			{name: "app to remote", owner: app, dst: "REMOTE:80", want: "15001 15001 15001 remote"},
+			{name: "app to own pod", owner: app, dst: "POD:8080", want: "8080 8080 8080 8080"},
+			{name: "app to localhost", owner: app, dst: "LOCAL:8080", want: "8080 8080 8080 8080"},
+			{name: "app to other loopback", owner: app, dst: "127.0.0.5:8080", want: "8080 15001 8080 8080", only4: true},
+			{name: "app to remote port 53", owner: app, dst: "REMOTE:53", want: "15001 remote remote remote"},
+			{name: "proxy to remote", owner: proxy, dst: "REMOTE:80", want: "remote remote remote remote"},
+			{name: "proxy to own pod", owner: proxy, dst: "POD:8080", want: "15006 15006 15006 8080"},
+			{name: "proxy as 127.0.0.6 to own pod", owner: proxy, src: "127.0.0.6", dst: "POD:8080", want: "8080 8080 8080 8080", only4: true},
+			{name: "proxy to localhost", owner: proxy, dst: "LOCAL:8080", want: "8080 8080 8080 8080"},
+			{name: "proxy to other loopback", owner: proxy, dst: "127.0.0.5:8080", want: "15006 15006 15006 8080", only4: true},
+			{name: "proxy to tunnel", owner: proxy, dst: "POD:15008", want: "15008 15008 15008 15008"},
+			{name: "uid to remote", owner: uidOnly, dst: "REMOTE:80", want: "remote remote remote remote"},
+			{name: "uid to own pod", owner: uidOnly, dst: "POD:8080", want: "15006 15006 15006 8080"},
+			{name: "gid to remote", owner: gidOnly, dst: "REMOTE:80", want: "remote remote remote remote"},
+			{name: "gid to own pod", owner: gidOnly, dst: "POD:8080", want: "15006 15006 15006 8080"},
+			{name: "peer to app", from: fromPeer, dst: "POD:8080", want: "15006 15006 15006 8080"},
+			{name: "peer to port 22", from: fromPeer, dst: "POD:22", want: "15006 15006 22 22"},
+			{name: "peer to closed port", from: fromPeer, dst: "POD:9", want: "15006 15006 refused refused"},
+			{name: "peer to agent", from: fromPeer, dst: "POD:15020", want: "15020 15020 15020 15020"},
+			{name: "peer to statistics", from: fromPeer, dst: "POD:15090", want: "15090 15090 15090 15090"},
+			{name: "peer to tunnel", from: fromPeer, dst: "POD:15008", want: "15008 15008 15008 15008"},
+			{name: "peer to outbound listener", from: fromPeer, dst: "POD:15001", want: "15006 15006 15001 15001"},
+		},
+	}
+}
+
+// options is what the remaining options do, each beside others it must win against or
+// yield to.
+func options() columns {
+	return columns{
+		args: []string{
+			"-i * -x 8.8.8.8/24,2001:4860:4860::8888/64 -q 32000 -b * -d 8080,22",
+			"-i 8.8.8.0/24,2001:4860::/32 -q 32000 -o 80 -b 8080,22",
+			"-i * -b * -u 1337,2000",
+			"-b *",
+			"-i 0.0.0.0/0,::/0 -x 9.9.9.9,2620:fe::9 -p 15011 -z 15016 -e 8080 -b *",
+		},
+		conns: []connection{
+			{name: "app to remote", owner: app, dst: "REMOTE:80", want: "remote remote 15001 remote 15011"},
+			{name: "app to another", owner: app, dst: "ANOTHER:80", want: "15001 remote 15001 remote remote"},
+			{name: "app to remote included port", owner: app, dst: "REMOTE:32000", want: "remote 15001 15001 remote 15011"},
+			{name: "app to another included port", owner: app, dst: "ANOTHER:32000", want: "15001 15001 15001 remote remote"},
+			{name: "second owner to remote", owner: second, dst: "REMOTE:80", want: "remote remote remote remote 15011"},
+			{name: "second owner to own pod", owner: second, dst: "POD:8080", want: "8080 8080 15006 8080 8080"},
+			{name: "first owner to own pod", owner: proxy, dst: "POD:22", want: "15006 15006 15006 15006 15016"},
+			{name: "peer to 8080", from: fromPeer, dst: "POD:8080", want: "8080 15006 15006 15006 8080"},
+			{name: "peer to 22", from: fromPeer, dst: "POD:22", want: "22 15006 15006 15006 15016"},
+			{name: "peer to 15020", from: fromPeer, dst: "POD:15020", want: "15006 15020 15006 15006 15016"},
+		},
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	for _, flavour := range flavours(t) {
+		for name, table := range map[string]columns{"matrix": matrix(), "options": options()} {
+			for i, args := range table.args {
+				t.Run(flavour+"/"+name+"/"+args, func(t *testing.T) {
+					lab := netlab.New(t, true)
+					lab.Serve(t, []uint16{22, 8080, 15001, 15006, 15008, 15011, 15016, 15020, 15090}, []uint16{53, 80, 32000})
+					mustRun(t, lab, "--force-iptables-binary="+flavour+" "+args)
+					for _, c := range table.conns {
+						want := strings.Fields(c.want)[i]
+						// Without rules the kernel tracks no connection and knows no original destination.
+						tracked := args != "-m NONE"
+						c.check(t, lab, want, tracked, ipv4Names())
+						if !c.only4 {
+							c.check(t, lab, want, tracked, ipv6Names())
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestProxySourceIPv6 is the row of the matrix that needs an address on lo: there while
+// there are rules, gone after.
+func TestProxySourceIPv6(t *testing.T) {
+	lab := netlab.New(t, true)
+	lab.Serve(t, []uint16{8080, 15006}, nil)
+	dial := func() netlab.Reached {
+		return netlab.Dial(lab.Pod, proxy, netip.MustParseAddr("::6"), netip.MustParseAddrPort("["+netlab.Pod6+"]:8080"))
+	}
+	mustRun(t, lab, "-i * -b *")
+	mustRun(t, lab, "-i * -b 80") // the address is there already
+	if got := dial(); got.Listener != "8080" {
+		t.Errorf("proxy from ::6 to its own pod reached %q, want the application", got.Listener)
+	}
+	mustRun(t, lab, "--cleanup-only")
+	if got := dial(); got.Listener != "bind: cannot assign requested address" {
+		t.Errorf("after cleanup ::6 can still be used: reached %q", got.Listener)
+	}
+}
+
+// check dials once and compares who answered and which destination they were told.
+func (c connection) check(t *testing.T, lab *netlab.Lab, want string, tracked bool, names *strings.Replacer) {
+	t.Helper()
+	ns := lab.Pod
+	if c.from == fromPeer {
+		ns = lab.Peer
+	}
+	var src netip.Addr
+	if c.src != "" {
+		src = netip.MustParseAddr(c.src)
+	}
+	dst := netip.MustParseAddrPort(names.Replace(c.dst))
+	got := netlab.Dial(ns, c.owner, src, dst)
+	if got.Listener != want {
+		t.Errorf("%s (%s): reached %s, want %s", c.name, dst, got.Listener, want)
+	}
+	if tracked && want != "refused" && want != "remote" && got.Meant != dst.String() {
+		t.Errorf("%s (%s): original destination %s", c.name, dst, got.Meant)
+	}
+}
+
+func ipv4Names() *strings.Replacer {
+	return strings.NewReplacer("POD", netlab.Pod4, "PEER", netlab.Peer4, "REMOTE", netlab.Remote4,
+		"ANOTHER", netlab.Another4, "LOCAL", "127.0.0.1")
+}
+
+func ipv6Names() *strings.Replacer {
+	return strings.NewReplacer("POD", "["+netlab.Pod6+"]", "PEER", "["+netlab.Peer6+"]", "REMOTE", "["+netlab.Remote6+"]",
+		"ANOTHER", "["+netlab.Another6+"]", "LOCAL", "[::1]")
+}

@@ -1,0 +1,81 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicemesh/sluice/initcontainer/rule"
+)
+
+func planned() rule.Set {
+	return rule.SetOf([]rule.Rule{
+		{Chain: rule.Inbound, Match: []rule.Match{rule.TCP(), rule.ToPort(1)}, Target: rule.Return, Why: "a"},
+		{Chain: rule.Inbound, Match: []rule.Match{rule.TCP(), rule.ToPort(2)}, Target: rule.Return, Why: "a"},
+		{Chain: rule.Inbound, Target: rule.Jump(rule.InRedirect), Why: "b"},
+		{Chain: rule.InRedirect, Match: []rule.Match{rule.TCP()}, Target: rule.RedirectTo(15006), Why: "c"},
+		{Chain: rule.Prerouting, Match: []rule.Match{rule.TCP()}, Target: rule.Jump(rule.Inbound), Why: "d"},
+	})
+}
+
+func TestCompare(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*rule.Set)
+		want   []string
+	}{
+		{"as planned", func(*rule.Set) {}, nil},
+		{"chains in another order", func(s *rule.Set) {
+			slices.Reverse(s.Chains)
+			s.Rules = slices.Concat(s.Rules[3:], s.Rules[:3])
+		}, nil},
+		{"deleted", func(s *rule.Set) { s.Rules = slices.Delete(s.Rules, 1, 2) }, []string{
+			`missing rule "-A ISTIO_INBOUND -p tcp -m tcp --dport 2 -m comment --comment sluice/a -j RETURN"`}},
+		{"jump deleted", func(s *rule.Set) { s.Rules = s.Rules[:4] }, []string{
+			`missing rule "-A PREROUTING -p tcp -m comment --comment sluice/d -j ISTIO_INBOUND"`}},
+		{"inserted", func(s *rule.Set) {
+			s.Rules = slices.Insert(s.Rules, 0, rule.Rule{Chain: rule.Inbound, Target: rule.Return})
+		}, []string{`extra rule "-A ISTIO_INBOUND -j RETURN"`}},
+		{"doubled", func(s *rule.Set) { s.Rules = slices.Insert(s.Rules, 0, s.Rules[0]) }, []string{
+			`extra rule "-A ISTIO_INBOUND -p tcp -m tcp --dport 1 -m comment --comment sluice/a -j RETURN"`}},
+		{"reordered", func(s *rule.Set) { s.Rules[1], s.Rules[2] = s.Rules[2], s.Rules[1] }, []string{
+			`reordered rule "-A ISTIO_INBOUND -m comment --comment sluice/b -j ISTIO_IN_REDIRECT": it stands where ` +
+				`"-A ISTIO_INBOUND -p tcp -m tcp --dport 2 -m comment --comment sluice/a -j RETURN" belongs`}},
+		{"altered", func(s *rule.Set) { s.Rules[3].Target = rule.RedirectTo(1) }, []string{
+			`missing rule "-A ISTIO_IN_REDIRECT -p tcp -m comment --comment sluice/c -j REDIRECT --to-ports 15006"`,
+			`extra rule "-A ISTIO_IN_REDIRECT -p tcp -m comment --comment sluice/c -j REDIRECT --to-ports 1"`}},
+		{"chains", func(s *rule.Set) { s.Chains[0] = "ISTIO_X" }, []string{"extra chain ISTIO_X", "missing chain ISTIO_INBOUND"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := planned()
+			tt.change(&got)
+			err := Compare(planned(), got)
+			var mismatch *Mismatch
+			if errors.As(err, &mismatch) != (tt.want != nil) {
+				t.Fatalf("Compare = %v", err)
+			}
+			if mismatch == nil {
+				return
+			}
+			if diff := cmp.Diff(tt.want, mismatch.Differences); diff != "" {
+				t.Errorf("differences (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+type broken struct{}
+
+func (broken) Read(context.Context) (rule.Set, error) { return rule.Set{}, errors.New("no answer") }
+
+func TestCheckFailsWhenTheKernelCannotBeRead(t *testing.T) {
+	err := Check(t.Context(), broken{}, rule.Set{})
+	var mismatch *Mismatch
+	if err == nil || errors.As(err, &mismatch) {
+		t.Errorf("Check = %v; want an error that is no mismatch", err)
+	}
+}

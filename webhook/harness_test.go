@@ -1,0 +1,155 @@
+package webhook
+
+import (
+	"encoding/json"
+	"testing"
+
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sluicemesh/sluice/internal/golden"
+	"github.com/sluicemesh/sluice/internal/problem"
+)
+
+// testCase is one golden input.
+type testCase struct {
+	Mesh      map[string]any  `json:"mesh"`
+	Values    json.RawMessage `json:"values"`
+	Config    map[string]any  `json:"config"`
+	Revision  string          `json:"revision"`
+	Native    bool            `json:"native"`
+	Namespace string          `json:"namespace"`
+	Path      string          `json:"path"`
+	Pod       *corev1.Pod     `json:"pod"`
+}
+
+// testOutput is one golden output.
+type testOutput struct {
+	Reason   string      `json:"reason"`
+	Refused  bool        `json:"refused,omitempty"`
+	Problems []string    `json:"problems,omitempty"`
+	Pod      *corev1.Pod `json:"pod,omitempty"`
+}
+
+func settingsOf(t *testing.T, c testCase) *Settings {
+	t.Helper()
+	text := func(m map[string]any) string {
+		if m == nil {
+			return ""
+		}
+		data, err := yaml.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	src := Source{Mesh: text(c.Mesh), Values: string(c.Values), Config: text(c.Config), Tag: "1.0.0"}
+	src.Install = Config{Revision: c.Revision}.withDefaults().install()
+	s, err := NewSettings(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (c testCase) request() Request {
+	return Request{Pod: c.Pod, Namespace: c.Namespace, Native: c.Native, Path: parsePath(c.Path)}
+}
+
+func TestInjectGolden(t *testing.T) {
+	golden.Run(t, "testdata/inject", "yaml", "yaml", func(t *testing.T, in []byte) []byte {
+		var c testCase
+		if err := yaml.UnmarshalStrict(in, &c); err != nil {
+			t.Fatal(err)
+		}
+		settings := settingsOf(t, c)
+		result := checkedInject(t, settings, c.request())
+		out := testOutput{Reason: string(result.Decision.Reason), Refused: problem.AnyFatal(result.Problems), Pod: result.Pod}
+		for _, p := range result.Problems {
+			out.Problems = append(out.Problems, p.String())
+		}
+		data, err := yaml.Marshal(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	})
+}
+
+// checkedInject injects and checks what holds for every pod: the input is not modified,
+// the patch turns the input into the output, and a second injection changes nothing.
+func checkedInject(t *testing.T, s *Settings, r Request) Result {
+	t.Helper()
+	before := r.Pod.DeepCopy()
+	result := Inject(s, r)
+	if diff := cmp.Diff(marshal(t, before), marshal(t, r.Pod)); diff != "" {
+		t.Errorf("the input was modified:\n%s", diff)
+	}
+	if result.Pod == nil {
+		return result
+	}
+	if len(result.Pod.Spec.Containers) == 0 {
+		t.Error("the pod has no containers left")
+	}
+	checkPatch(t, r.Pod, result.Pod)
+
+	again := r
+	again.Pod = reread(t, result.Pod)
+	second := Inject(s, again)
+	if second.Pod == nil {
+		t.Fatalf("the injected pod is not injected again: %s %s", second.Decision.Reason, problem.Join(second.Problems))
+	}
+	if diff := cmp.Diff(marshal(t, result.Pod), marshal(t, second.Pod)); diff != "" {
+		t.Errorf("second injection changes the pod (-first +second):\n%s", diff)
+	}
+	patch, err := createPatch(again.Pod, second.Pod)
+	if err != nil || patch != nil {
+		t.Errorf("patch of the second injection = %s, %v; want none", patch, err)
+	}
+	return result
+}
+
+// checkPatch applies the patch with another library and compares.
+func checkPatch(t *testing.T, from, to *corev1.Pod) {
+	t.Helper()
+	patch, err := createPatch(from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoded, err := jsonpatch.DecodePatch(patch)
+	if err != nil {
+		t.Fatalf("patch %s: %v", patch, err)
+	}
+	got, err := decoded.Apply([]byte(marshal(t, from)))
+	if err != nil {
+		t.Fatalf("apply %s: %v", patch, err)
+	}
+	var pod corev1.Pod
+	if err := json.Unmarshal(got, &pod); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(marshal(t, to), marshal(t, &pod)); diff != "" {
+		t.Errorf("the patch does not lead to the injected pod (-want +got):\n%s", diff)
+	}
+}
+
+func marshal(t *testing.T, v any) string {
+	t.Helper()
+	data, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// reread is the pod as the API server would send it again.
+func reread(t *testing.T, pod *corev1.Pod) *corev1.Pod {
+	t.Helper()
+	out := &corev1.Pod{}
+	if err := json.Unmarshal([]byte(marshal(t, pod)), out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}

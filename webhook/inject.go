@@ -1,0 +1,86 @@
+package webhook
+
+import (
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sluicemesh/sluice/internal/meta"
+	"github.com/sluicemesh/sluice/internal/problem"
+	"github.com/sluicemesh/sluice/webhook/params"
+	"github.com/sluicemesh/sluice/webhook/policy"
+	"github.com/sluicemesh/sluice/webhook/render"
+)
+
+// Request is one pod to inject.
+type Request struct {
+	// Pod is the pod as it was received; it is not modified.
+	Pod *corev1.Pod
+	// Namespace is where the pod will live when it does not say; empty where unknown.
+	Namespace string
+	// Native says that the pod's nodes can run native sidecars.
+	Native bool
+	// Path holds the settings of the request's path.
+	Path params.Path
+}
+
+// Result is what became of a Request.
+type Result struct {
+	Decision policy.Decision
+	// Pod is the injected pod, a new value that shares memory with the request's; nil when
+	// the decision was no, or when a problem is fatal.
+	Pod *corev1.Pod
+	// Problems lists everything wrong with the pod's settings; with a fatal one the pod must
+	// be refused, the others are for the user to read.
+	Problems []problem.Problem
+}
+
+// Inject is the whole injection: decide, resolve, render. It is pure, and what the webhook
+// and the command line have in common. Injecting the result again changes nothing.
+func Inject(s *Settings, r Request) Result {
+	out := Result{Decision: policy.Decide(r.Pod, r.Namespace, s.Rules)}
+	out.Problems = choiceProblems(r, out.Decision)
+	if !out.Decision.Inject {
+		return out
+	}
+	pod, problems := render.Strip(r.Pod)
+	out.Problems = append(out.Problems, problems...)
+	if problem.AnyFatal(out.Problems) {
+		return out
+	}
+	p, problems := params.Resolve(params.Input{
+		Pod: pod, Namespace: r.Namespace, Defaults: s.Defaults, Native: r.Native, Path: r.Path,
+	})
+	out.Problems = append(out.Problems, problems...)
+	if problem.AnyFatal(out.Problems) {
+		return out
+	}
+	out.Pod, problems = render.Pod(pod, p)
+	out.Problems = append(out.Problems, problems...)
+	return out
+}
+
+// Reasons of the warnings about a pod's own choice.
+const (
+	InvalidChoice = "InvalidChoice" // neither true nor false
+	NotInjected   = "NotInjected"   // asked for, and still not done
+)
+
+// choiceProblems tells the user when the pod's own wish has another effect than it seems.
+func choiceProblems(r Request, d policy.Decision) []problem.Problem {
+	var out []problem.Problem
+	warn := func(reason, message string) {
+		path := "metadata.annotations[" + meta.Inject + "]"
+		if _, ok := r.Pod.Labels[meta.Inject]; ok {
+			path = "metadata.labels[" + meta.Inject + "]"
+		}
+		out = append(out, problem.Problem{
+			Origin: params.Origin(r.Pod, r.Namespace), Path: path, Reason: reason, Message: message,
+		})
+	}
+	if d.Invalid != "" {
+		warn(InvalidChoice, `"`+d.Invalid+`" is neither true nor false, the default holds`)
+	}
+	if d.Asked && !d.Inject {
+		warn(NotInjected, "the pod asks for injection but is not injected: "+string(d.Reason))
+	}
+	return out
+}

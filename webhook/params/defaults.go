@@ -1,0 +1,113 @@
+package params
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sluicemesh/sluice/internal/meshconfig"
+)
+
+// Install says which control plane injects.
+type Install struct {
+	Revision      string // "default" or empty for the default revision
+	Namespace     string // where the control plane runs
+	ClusterDomain string // suffix of cluster names, "cluster.local" when empty
+}
+
+// Defaults is what holds for every pod of the mesh: configuration and values, with
+// everything worked out that does not depend on the pod. It is not modified after Prepare.
+type Defaults struct {
+	Mesh     *meshv1alpha1.MeshConfig
+	Values   Values
+	Revision string // never empty
+
+	caAddress       string
+	clusterDomain   string
+	resources       corev1.ResourceRequirements
+	proxyConfigJSON string // of mesh.defaultConfig
+	statusPort      uint16
+	builtin         *meshv1alpha1.ProxyConfig
+}
+
+// Prepare works out the defaults. It keeps mesh and values. The error says which setting
+// of the mesh configuration or the values cannot be used.
+func Prepare(mesh *meshv1alpha1.MeshConfig, values Values, install Install) (*Defaults, error) {
+	d := &Defaults{
+		Mesh:          mesh,
+		Values:        values,
+		Revision:      firstNonEmpty(install.Revision, values.Revision, "default"),
+		clusterDomain: firstNonEmpty(values.Global.Proxy.ClusterDomain, install.ClusterDomain, "cluster.local"),
+		resources:     values.Global.Proxy.Resources.requirements(),
+		builtin:       meshconfig.DefaultProxyConfig(),
+	}
+	service := "istiod"
+	if d.Revision != "default" {
+		service += "-" + d.Revision
+	}
+	own := service + "." + firstNonEmpty(install.Namespace, values.Global.IstioNamespace) + ".svc:15012"
+	d.caAddress = firstNonEmpty(values.Global.CAAddress, own)
+	if p := mesh.DefaultConfig.StatusPort; p < 0 || p > 65535 {
+		return nil, fmt.Errorf("mesh config: defaultConfig.statusPort %d is not a port", p)
+	}
+	d.statusPort = uint16(mesh.DefaultConfig.StatusPort)
+	// The chart always writes statusPort, so only another value than Istio's says something.
+	if v := values.Global.Proxy.StatusPort; v != nil && int32(*v) != d.builtin.StatusPort {
+		d.statusPort = *v
+	}
+	// Where the mesh names no control plane, proxies belong to the one that injects them.
+	if mesh.DefaultConfig.DiscoveryAddress == d.builtin.DiscoveryAddress && own != d.builtin.DiscoveryAddress {
+		d.Mesh = proto.Clone(mesh).(*meshv1alpha1.MeshConfig)
+		d.Mesh.DefaultConfig.DiscoveryAddress = own
+	}
+	config := clone(d.Mesh.DefaultConfig)
+	config.StatusPort = int32(d.statusPort)
+	text, err := d.differences(config)
+	if err != nil {
+		return nil, fmt.Errorf("mesh config: %w", err)
+	}
+	d.proxyConfigJSON = text
+	return d, nil
+}
+
+// differences writes config as JSON without the fields that equal the built-in ones; this
+// is what the agent lays over the same built-in ones. config is modified.
+func (d *Defaults) differences(config *meshv1alpha1.ProxyConfig) (string, error) {
+	m, base := config.ProtoReflect(), d.builtin.ProtoReflect()
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		if base.Has(fd) && v.Equal(base.Get(fd)) {
+			m.Clear(fd)
+		}
+		return true
+	})
+	data, err := protojson.Marshal(config)
+	if err != nil {
+		return "", fmt.Errorf("encode proxy config: %w", err)
+	}
+	// protojson varies its blanks on purpose; the pod must not vary.
+	var out bytes.Buffer
+	if err := json.Compact(&out, data); err != nil {
+		return "", fmt.Errorf("encode proxy config: %w", err)
+	}
+	return out.String(), nil
+}
+
+// clone is a proxy config that the caller may modify.
+func clone(c *meshv1alpha1.ProxyConfig) *meshv1alpha1.ProxyConfig {
+	return proto.Clone(c).(*meshv1alpha1.ProxyConfig)
+}
+
+func firstNonEmpty(words ...string) string {
+	for _, w := range words {
+		if w != "" {
+			return w
+		}
+	}
+	return ""
+}

@@ -1,0 +1,177 @@
+package params
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sluicemesh/sluice/internal/meta"
+	"github.com/sluicemesh/sluice/internal/problem"
+)
+
+// Reasons of problems; stable, used as metric labels.
+const (
+	InvalidAnnotation   = "InvalidAnnotation"   // a value that cannot be read
+	UnsupportedSetting  = "UnsupportedSetting"  // a setting of Istio's that Sluice does not have
+	UnknownAnnotation   = "UnknownAnnotation"   // nobody knows it
+	NoEffect            = "NoEffect"            // accepted, but does nothing here
+	ReservedMetricsPort = "ReservedMetricsPort" // the application's metrics are on a port of the proxy's
+	UnsafeIdentity      = "UnsafeIdentity"      // the proxy's own traffic cannot be told apart
+)
+
+// reader reads the annotations of one pod and collects what is wrong with them.
+type reader struct {
+	Input
+	origin   problem.Origin
+	status   uint16 // the agent's port, once it is resolved
+	problems []problem.Problem
+}
+
+func newReader(in Input) *reader {
+	return &reader{Input: in, origin: Origin(in.Pod, in.Namespace)}
+}
+
+// Origin names the pod in problems; a pod without a name yet is named by its generateName.
+func Origin(pod *corev1.Pod, namespace string) problem.Origin {
+	name := pod.Name
+	if name == "" {
+		name = pod.GenerateName + "*"
+	}
+	return problem.Origin{Kind: "Pod", Namespace: firstNonEmpty(pod.Namespace, namespace), Name: name}
+}
+
+// get returns an annotation; ok is false where it is absent.
+func (r *reader) get(key string) (value string, ok bool) {
+	value, ok = r.Pod.Annotations[key]
+	return value, ok
+}
+
+// or returns an annotation that is present and not empty, else the default.
+func (r *reader) or(key, def string) string {
+	if v := r.Pod.Annotations[key]; v != "" {
+		return v
+	}
+	return def
+}
+
+func (r *reader) report(path, reason string, fatal bool, message string) {
+	r.problems = append(r.problems, problem.Problem{
+		Origin: r.origin, Path: path, Reason: reason, Message: message, Fatal: fatal,
+	})
+}
+
+// bad reports an annotation that refuses the pod.
+func (r *reader) bad(key, format string, args ...any) {
+	// The protobuf library puts a no-break space into some messages, in some builds.
+	message := strings.ReplaceAll(fmt.Sprintf(format, args...), "\u00a0", " ")
+	r.report(annotation(key), InvalidAnnotation, true, message)
+}
+
+// warn reports an annotation that does nothing.
+func (r *reader) warn(key, reason, format string, args ...any) {
+	r.report(annotation(key), reason, false, fmt.Sprintf(format, args...))
+}
+
+func annotation(key string) string { return "metadata.annotations[" + key + "]" }
+
+// count reads a number of seconds or of times.
+func (r *reader) count(key string, def int32) int32 {
+	v, ok := r.get(key)
+	if !ok {
+		return def
+	}
+	n, err := strconv.ParseUint(v, 10, 31)
+	if err != nil {
+		r.bad(key, "%q is not a number from 0 to %d", v, math.MaxInt32)
+		return def
+	}
+	return int32(n)
+}
+
+// quantity reads a resource quantity into list; it reports whether the annotation is present.
+func (r *reader) quantity(key string, name corev1.ResourceName, list *corev1.ResourceList) bool {
+	v, ok := r.get(key)
+	if !ok {
+		return false
+	}
+	q, err := resource.ParseQuantity(v)
+	if err != nil || q.Sign() < 0 {
+		r.bad(key, "%q is not a quantity, write a number with a unit such as 100m or 128Mi", v)
+		return true
+	}
+	if *list == nil {
+		*list = corev1.ResourceList{}
+	}
+	(*list)[name] = q
+	return true
+}
+
+// unsupported lists settings of Istio's that Sluice does not have. They are refused
+// rather than ignored: each changes what is captured or what the proxy may do.
+func unsupported() []string {
+	return []string{
+		"traffic.sidecar.istio.io/excludeInterfaces", "traffic.sidecar.istio.io/kubevirtInterfaces",
+		"istio.io/reroute-virtual-interfaces", "sidecar.istio.io/bootstrapOverride",
+		"sidecar.istio.io/capNetBindService", "sidecar.istio.io/userVolume", "sidecar.istio.io/userVolumeMount",
+	}
+}
+
+// ineffective lists settings that Istio accepts and that change nothing here.
+func ineffective() []string {
+	return []string{
+		"readiness.status.sidecar.istio.io/applicationPorts", "sidecar.istio.io/statsHistogramBins",
+		"sidecar.istio.io/statsCompression", "sidecar.istio.io/statsEvictionInterval", "prometheus.istio.io/secure-port",
+	}
+}
+
+// unknown reports annotations below Sluice's prefixes that do nothing.
+func (r *reader) unknown() {
+	var known map[string]bool
+	for _, key := range slices.Sorted(maps.Keys(r.Pod.Annotations)) {
+		if slices.Contains(unsupported(), key) {
+			r.report(annotation(key), UnsupportedSetting, true, "not supported by this version of Sluice: remove the annotation")
+			continue
+		}
+		if !meta.Owned(key) {
+			continue
+		}
+		if known == nil {
+			known = knownAnnotations()
+		}
+		switch {
+		case known[key]:
+		case slices.Contains(ineffective(), key):
+			r.warn(key, NoEffect, "has no effect: remove the annotation")
+		default:
+			r.warn(key, UnknownAnnotation, "unknown annotation, it has no effect%s", suggestion(key, known))
+		}
+	}
+}
+
+func knownAnnotations() map[string]bool {
+	known := map[string]bool{}
+	for _, n := range meta.All() {
+		if n.Kind == meta.Annotation {
+			known[n.Name] = true
+		}
+	}
+	return known
+}
+
+// suggestion names a known annotation that differs only in case or prefix.
+func suggestion(key string, known map[string]bool) string {
+	last := func(s string) string { return strings.ToLower(s[strings.LastIndexByte(s, '/')+1:]) }
+	for _, k := range slices.Sorted(maps.Keys(known)) {
+		if last(k) == last(key) {
+			return ": did you mean " + k + "?"
+		}
+	}
+	return ""
+}

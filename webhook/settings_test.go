@@ -1,0 +1,57 @@
+package webhook
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestSettingsRefused: what cannot be used is named, nothing is dropped silently.
+func TestSettingsRefused(t *testing.T) {
+	tests := []struct {
+		name string
+		src  Source
+		want string
+	}{
+		{"mesh", Source{Mesh: "nonsense: 1"}, `unknown field "nonsense"`},
+		{"status port", Source{Mesh: "defaultConfig: {statusPort: 70000}"}, "defaultConfig.statusPort 70000 is not a port"},
+		{"values", Source{Values: "{"}, "parse values"},
+		{"value type", Source{Values: `{"global":{"proxy":{"privileged":"yes"}}}`}, "global.proxy.privileged"},
+		{"cni", Source{Values: `{"pilot":{"cni":{"enabled":true}}}`}, "pilot.cni.enabled"},
+		{"cert provider", Source{Values: `{"global":{"pilotCertProvider":"kubernetes"}}`}, "global.pilotCertProvider"},
+		{"config", Source{Config: "policy: [1]"}, "parse injector config"},
+		{"templates", Source{Config: "templates: {custom: x}"}, "custom"},
+		{"aliases", Source{Config: "aliases: {mine: [sidecar]}"}, "mine"},
+		{"default templates", Source{Config: "defaultTemplates: [gateway]"}, "defaultTemplates"},
+		{"injected annotations", Source{Config: "injectedAnnotations: {a: b}"}, "injectedAnnotations"},
+		{"selector", Source{Config: "neverInjectSelector: [{matchExpressions: [{key: a, operator: Maybe}]}]"}, "neverInjectSelector"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := NewSettings(tt.src)
+			if err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), "\u00a0", " "), tt.want) {
+				t.Errorf("error = %v; want it to contain %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestSettingsOfChart reads what the chart writes when nothing is configured.
+func TestSettingsOfChart(t *testing.T) {
+	s, err := NewSettings(Source{
+		Mesh: "defaultConfig: {discoveryAddress: istiod.istio-system.svc:15012}\ntrustDomain: cluster.local\n",
+		Config: "policy: enabled\nalwaysInjectSelector:\n  []\nneverInjectSelector:\n  []\ninjectedAnnotations:\n  {}\n" +
+			"defaultTemplates:\n  - sidecar\ntemplates:\n  {}\n",
+		Values: `{"global":{"tag":1.5,"proxy":{"lifecycle":{},"seccompProfile":{},"statusPort":15020},"imagePullSecrets":[]},
+			"gateways":{"securityContext":{},"seccompProfile":{}},"revision":""}`,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := s.Defaults.Values
+	if s.Rules.Policy != "enabled" || s.Defaults.Revision != "default" || v.Global.Tag != "1.5" {
+		t.Errorf("policy %s, revision %s, tag %s", s.Rules.Policy, s.Defaults.Revision, v.Global.Tag)
+	}
+	if v.Global.Proxy.Lifecycle != nil || v.Global.Proxy.SeccompProfile != nil || v.Gateways.SecurityContext != nil || v.Gateways.SeccompProfile != nil {
+		t.Error("empty objects of the chart are taken as settings")
+	}
+}

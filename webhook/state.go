@@ -1,0 +1,211 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluicemesh/sluice/internal/meta"
+)
+
+// state is what requests are answered from.
+type state struct {
+	settings atomic.Pointer[Settings] // nil until a valid configuration was read
+	native   *native
+	synced   atomic.Bool // configuration and nodes were read once
+}
+
+func (s *state) ready() error {
+	if !s.synced.Load() {
+		return errors.New("the injector has not read its configuration and the nodes yet")
+	}
+	if s.settings.Load() == nil {
+		return errors.New("the injector has no valid configuration, see the log")
+	}
+	return nil
+}
+
+// CacheOptions restricts the manager's cache to what the webhook reads; the caller puts it
+// into its manager's cache.Options.ByObject, or something wider where others read more.
+func CacheOptions(cfg Config) map[client.Object]cache.ByObject {
+	cfg = cfg.withDefaults()
+	return map[client.Object]cache.ByObject{
+		&corev1.ConfigMap{}: {Namespaces: map[string]cache.Config{cfg.Namespace: {}}},
+		&corev1.Node{}:      {Transform: trimNode},
+		&admissionv1.MutatingWebhookConfiguration{}: {
+			Label: labels.SelectorFromSet(labels.Set{meta.Revision: cfg.Revision}),
+		},
+	}
+}
+
+// trimNode drops what is large on a node and read by nobody: images, conditions, volumes.
+func trimNode(obj any) (any, error) {
+	node, ok := obj.(*corev1.Node)
+	if !ok {
+		return obj, nil
+	}
+	node.ManagedFields, node.Annotations = nil, nil
+	node.Status = corev1.NodeStatus{Addresses: node.Status.Addresses, NodeInfo: node.Status.NodeInfo}
+	return node, nil
+}
+
+// loader keeps state up to date with ConfigMaps and nodes.
+type loader struct {
+	cfg     Config
+	state   *state
+	metrics *injectionMetrics
+	cache   cache.Cache
+	client  client.Reader
+	events  events.EventRecorder
+	last    Source // what was read last, valid or not
+}
+
+// ctrlRunnable is a part that the manager starts on every replica.
+type ctrlRunnable interface {
+	Start(context.Context) error
+	NeedLeaderElection() bool
+}
+
+// NeedLeaderElection says that every replica answers, leader or not.
+func (l *loader) NeedLeaderElection() bool { return false }
+
+// Start reads the configuration, then again at every change, until ctx ends.
+func (l *loader) Start(ctx context.Context) error {
+	nodes, err := l.watchNodes(ctx)
+	if err != nil {
+		return err
+	}
+	changed, err := l.watchConfigMaps(ctx)
+	if err != nil {
+		return err
+	}
+	if !toolscache.WaitForCacheSync(ctx.Done(), nodes) {
+		return nil
+	}
+	for {
+		if err := l.load(ctx); err != nil {
+			return err // the cache alone was asked: only a bug gets here
+		}
+		l.state.synced.Store(true)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+	}
+}
+
+// watchNodes follows the nodes where their versions count; the result reports whether all
+// nodes were seen.
+func (l *loader) watchNodes(ctx context.Context) (toolscache.InformerSynced, error) {
+	if l.state.native.mode != nativeAuto {
+		return func() bool { return true }, nil
+	}
+	informer, err := l.cache.GetInformer(ctx, &corev1.Node{})
+	if err != nil {
+		return nil, fmt.Errorf("watch nodes: %w", err)
+	}
+	set := func(obj any) {
+		if node, ok := obj.(*corev1.Node); ok {
+			l.state.native.set(node)
+		}
+	}
+	registration, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    set,
+		UpdateFunc: func(_, obj any) { set(obj) },
+		DeleteFunc: func(obj any) {
+			if gone, ok := obj.(toolscache.DeletedFinalStateUnknown); ok {
+				obj = gone.Obj
+			}
+			if node, ok := obj.(*corev1.Node); ok {
+				l.state.native.forget(node.Name)
+			}
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watch nodes: %w", err)
+	}
+	return registration.HasSynced, nil
+}
+
+// watchConfigMaps returns a channel that gets a value after changes of the ConfigMaps.
+func (l *loader) watchConfigMaps(ctx context.Context) (<-chan struct{}, error) {
+	informer, err := l.cache.GetInformer(ctx, &corev1.ConfigMap{})
+	if err != nil {
+		return nil, fmt.Errorf("watch config maps: %w", err)
+	}
+	changed := make(chan struct{}, 1)
+	notify := func(obj any) {
+		if gone, ok := obj.(toolscache.DeletedFinalStateUnknown); ok {
+			obj = gone.Obj
+		}
+		m, ok := obj.(*corev1.ConfigMap)
+		if !ok || m.Namespace != l.cfg.Namespace || m.Name != l.cfg.InjectorConfigMap && m.Name != l.cfg.MeshConfigMap {
+			return
+		}
+		select {
+		case changed <- struct{}{}:
+		default: // one is pending already
+		}
+	}
+	if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: notify, UpdateFunc: func(_, obj any) { notify(obj) }, DeleteFunc: notify,
+	}); err != nil {
+		return nil, fmt.Errorf("watch config maps: %w", err)
+	}
+	return changed, nil
+}
+
+// load reads the ConfigMaps from the cache and swaps the settings. A configuration that
+// cannot be used leaves the previous one in force and is reported.
+func (l *loader) load(ctx context.Context) error {
+	mesh, err := l.configMap(ctx, l.cfg.MeshConfigMap)
+	if err != nil {
+		return err
+	}
+	injector, err := l.configMap(ctx, l.cfg.InjectorConfigMap)
+	if err != nil {
+		return err
+	}
+	src := Source{
+		Mesh: mesh.Data["mesh"], Values: injector.Data["values"], Config: injector.Data["config"],
+		Install: l.cfg.install(), Tag: l.cfg.Tag,
+	}
+	if src == l.last {
+		return nil
+	}
+	l.last = src
+	settings, err := NewSettings(src)
+	if err != nil {
+		l.metrics.config.WithLabelValues("rejected").Inc()
+		l.cfg.Log.Error("injector configuration rejected, the previous one holds", "error", err,
+			"previous", l.state.settings.Load() != nil)
+		l.events.Eventf(injector, nil, corev1.EventTypeWarning, "InvalidInjectorConfig", "LoadConfig", "%v", err)
+		return nil
+	}
+	l.metrics.config.WithLabelValues("loaded").Inc()
+	l.state.settings.Store(settings)
+	l.cfg.Log.Info("injector configuration loaded", "policy", settings.Rules.Policy, "revision", settings.Defaults.Revision)
+	return nil
+}
+
+// configMap reads one ConfigMap; an absent one is empty, the built-in settings hold then.
+func (l *loader) configMap(ctx context.Context, name string) (*corev1.ConfigMap, error) {
+	m := &corev1.ConfigMap{}
+	m.Namespace, m.Name = l.cfg.Namespace, name
+	err := l.client.Get(ctx, client.ObjectKeyFromObject(m), m)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("read config map %s/%s: %w", m.Namespace, m.Name, err)
+	}
+	return m, nil
+}

@@ -1,0 +1,141 @@
+// Package webhook is the admission webhook that injects proxies into pods.
+//
+// Setup binds it to a controller-runtime manager: the handler at /inject, the snapshot of
+// the configuration, the nodes' versions, the serving certificate and the caBundle of the
+// webhook configurations. A review is answered from memory: decode, then the pure calls
+// policy.Decide, params.Resolve and render.Pod, then a JSON patch; nothing is read from
+// disk or API on the way. Inject is the same without a server. The package writes nothing
+// to the API server but caBundle fields and Events.
+package webhook
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/sluicemesh/sluice/webhook/certs"
+	"github.com/sluicemesh/sluice/webhook/params"
+)
+
+// Authority signs the webhook's serving certificate and knows the roots that the API
+// server is told to trust.
+type Authority = certs.Authority
+
+// Config configures the webhook. Empty fields have the defaults that their comments name.
+type Config struct {
+	Revision          string // "default"
+	Namespace         string // where the control plane runs, "istio-system"
+	ClusterDomain     string // "cluster.local"
+	InjectorConfigMap string // "istio-sidecar-injector", with "-REVISION" unless default
+	MeshConfigMap     string // "istio", with "-REVISION" unless default
+	// NativeSidecars is ENABLE_NATIVE_SIDECARS: "auto" (default), "true"; anything else is false.
+	NativeSidecars string
+	// Tag is the image tag where the values name none: the program's own version.
+	Tag string
+	// Authority is required.
+	Authority Authority
+	// Log is required.
+	Log *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	def := func(field *string, value string) {
+		if *field == "" {
+			*field = value
+		}
+	}
+	def(&c.Revision, "default")
+	def(&c.Namespace, "istio-system")
+	def(&c.ClusterDomain, "cluster.local")
+	def(&c.InjectorConfigMap, "istio-sidecar-injector"+c.suffix())
+	def(&c.MeshConfigMap, "istio"+c.suffix())
+	def(&c.NativeSidecars, nativeAuto)
+	def(&c.Tag, "latest")
+	return c
+}
+
+// suffix is what a revision appends to the names of its objects.
+func (c Config) suffix() string {
+	if c.Revision == "default" {
+		return ""
+	}
+	return "-" + c.Revision
+}
+
+// dnsNames lists the names under which the API server may call.
+func (c Config) dnsNames() []string {
+	service := "istiod" + c.suffix() + "." + c.Namespace
+	names := []string{service + ".svc", service + ".svc." + c.ClusterDomain, service}
+	if c.suffix() != "" {
+		names = append(names, "istiod."+c.Namespace+".svc")
+	}
+	return names
+}
+
+func (c Config) install() params.Install {
+	return params.Install{Revision: c.Revision, Namespace: c.Namespace, ClusterDomain: c.ClusterDomain}
+}
+
+// Setup adds the webhook to mgr, which must have been made with a webhook server of
+// controller-runtime (its port is the webhook's) and with the caches of CacheOptions. It
+// starts with the manager and makes its readiness check "webhook" pass when reviews are
+// answered. It is called once per process.
+func Setup(mgr ctrl.Manager, cfg Config) error {
+	cfg = cfg.withDefaults()
+	if cfg.Authority == nil || cfg.Log == nil {
+		return errors.New("set up webhook: Authority and Log are required")
+	}
+	server, ok := mgr.GetWebhookServer().(*ctrlwebhook.DefaultServer)
+	if !ok {
+		return fmt.Errorf("set up webhook: the manager's webhook server is a %T", mgr.GetWebhookServer())
+	}
+	m, err := newMetrics(metrics.Registry)
+	if err != nil {
+		return fmt.Errorf("set up webhook metrics: %w", err)
+	}
+	serving := certs.NewServing(cfg.Authority, cfg.dnsNames(), cfg.Log)
+	server.Options.TLSOpts = append(server.Options.TLSOpts, func(t *tls.Config) {
+		t.MinVersion = tls.VersionTLS12
+		t.GetCertificate = serving.GetCertificate
+	})
+	st := &state{native: newNative(cfg.NativeSidecars)}
+	h := &handler{state: st, metrics: m, log: cfg.Log}
+	server.Register(injectPath, h)
+	server.Register(injectPath+"/", h)
+	ready := func(r *http.Request) error {
+		if err := st.ready(); err != nil {
+			return err
+		}
+		return server.StartedChecker()(r)
+	}
+	server.Register("/ready", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if err := st.ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		}
+	}))
+	runnables := []ctrlRunnable{
+		serving,
+		&loader{
+			cfg: cfg, state: st, metrics: m, cache: mgr.GetCache(), client: mgr.GetClient(),
+			events: mgr.GetEventRecorder("sluice-webhook"),
+		},
+		&certs.Bundle{
+			Authority: cfg.Authority, Client: mgr.GetClient(), Cache: mgr.GetCache(), Revision: cfg.Revision, Log: cfg.Log,
+		},
+	}
+	for _, r := range runnables {
+		if err := mgr.Add(r); err != nil {
+			return fmt.Errorf("set up webhook: %w", err)
+		}
+	}
+	if err := mgr.AddReadyzCheck("webhook", ready); err != nil {
+		return fmt.Errorf("set up webhook readiness: %w", err)
+	}
+	return nil
+}
