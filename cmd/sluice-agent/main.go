@@ -11,10 +11,8 @@ import (
 	"time"
 
 	"github.com/sluicemesh/sluice/agent/command"
+	"github.com/sluicemesh/sluice/internal/version"
 )
-
-// version is set by the linker.
-var version = "dev"
 
 func main() {
 	if handled, err := command.Exec(os.Args[1:], os.Environ(), syscall.Exec); handled {
@@ -25,7 +23,7 @@ func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := command.Execute(ctx, command.IO{
 		Args: os.Args[1:], Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr,
-		Started: time.Now(), Version: version,
+		Started: time.Now(), Version: version.Version,
 	})
 	cancel()
 	os.Exit(code)

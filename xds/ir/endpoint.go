@@ -1,5 +1,7 @@
 package ir
 
+import "github.com/sluicemesh/sluice/internal/problem"
+
 // Health of an endpoint.
 type Health uint8
 
@@ -24,6 +26,9 @@ type Endpoint struct {
 	MeshTLS        bool
 	ServiceAccount string // SPIFFE ID, empty if unknown
 	NodeName       string
+	// ServicePort is the service port that an endpoint written in a ServiceEntry serves;
+	// 0 in Endpoints, whose key says it.
+	ServicePort uint16
 }
 
 // Workload is one pod (running, with an address).
@@ -52,4 +57,35 @@ type EndpointsKey struct {
 type Endpoints struct {
 	Key       EndpointsKey
 	Endpoints []Endpoint
+}
+
+// EndpointSlice is one object: addresses behind a Kubernetes Service.
+type EndpointSlice struct {
+	Namespace, Name string
+	Service         string // short name of the Service in the same namespace
+	Ports           []SlicePort
+	Endpoints       []SliceEndpoint
+	From            problem.Origin
+}
+
+// SlicePort is a port that every endpoint of a slice serves. Its name is that of the
+// service port.
+type SlicePort struct {
+	Name   string
+	Number uint16
+}
+
+// SliceEndpoint is one member of a slice.
+type SliceEndpoint struct {
+	Addresses []string // IP addresses
+	Health    Health
+	Pod       string // name in the slice's namespace, empty if it is no pod
+	NodeName  string
+	Zone      string
+}
+
+// Node is a machine that pods run on.
+type Node struct {
+	Name     string
+	Locality Locality
 }

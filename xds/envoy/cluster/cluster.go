@@ -106,7 +106,9 @@ func limits(c *clusterv3.Cluster, p ir.TrafficPolicy, connect time.Duration) {
 	if p.ConnectTimeout != nil {
 		connect = *p.ConnectTimeout
 	}
-	c.ConnectTimeout = pack.Duration(&connect)
+	if connect > 0 { // Envoy takes no zero; its default is 5 s
+		c.ConnectTimeout = pack.Duration(&connect)
+	}
 	c.CircuitBreakers = breakers(p)
 	c.UpstreamConnectionOptions = keepalive(p.TCPKeepalive)
 }

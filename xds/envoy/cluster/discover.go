@@ -100,19 +100,21 @@ func dnsEndpoints(o Outbound) []ir.Endpoint {
 // resolve sets how names are resolved: by the cluster extension for DNS, of which
 // STRICT_DNS and LOGICAL_DNS are older spellings with fields that Envoy 1.40 warns of.
 func resolve(c *clusterv3.Cluster, kind clusterv3.Cluster_DiscoveryType, k Key) {
+	dns := &dnsv3.DnsCluster{
+		DnsJitter:       durationpb.New(dnsJitter),
+		RespectDnsTtl:   true,
+		DnsLookupFamily: lookupFamily(k.Families),
+		TypedDnsResolverConfig: &corev3.TypedExtensionConfig{
+			Name:        "envoy.network.dns_resolver.cares",
+			TypedConfig: pack.Any(&caresv3.CaresDnsResolverConfig{UdpMaxQueries: wrapperspb.UInt32(maxDNSQueries)}),
+		},
+		AllAddressesInSingleEndpoint: kind == clusterv3.Cluster_LOGICAL_DNS,
+	}
+	if k.DNSRefresh > 0 { // Envoy takes no zero; its default is 5 s
+		dns.DnsRefreshRate = durationpb.New(k.DNSRefresh)
+	}
 	c.ClusterDiscoveryType = &clusterv3.Cluster_ClusterType{ClusterType: &clusterv3.Cluster_CustomClusterType{
-		Name: "envoy.cluster.dns",
-		TypedConfig: pack.Any(&dnsv3.DnsCluster{
-			DnsRefreshRate:  durationpb.New(k.DNSRefresh),
-			DnsJitter:       durationpb.New(dnsJitter),
-			RespectDnsTtl:   true,
-			DnsLookupFamily: lookupFamily(k.Families),
-			TypedDnsResolverConfig: &corev3.TypedExtensionConfig{
-				Name:        "envoy.network.dns_resolver.cares",
-				TypedConfig: pack.Any(&caresv3.CaresDnsResolverConfig{UdpMaxQueries: wrapperspb.UInt32(maxDNSQueries)}),
-			},
-			AllAddressesInSingleEndpoint: kind == clusterv3.Cluster_LOGICAL_DNS,
-		}),
+		Name: "envoy.cluster.dns", TypedConfig: pack.Any(dns),
 	}}
 }
 

@@ -63,12 +63,15 @@ func InboundPassthrough(k Key) *clusterv3.Cluster {
 
 // BlackHole returns BlackHoleCluster: no endpoint, so that connections are closed.
 func BlackHole(k Key) *clusterv3.Cluster {
-	return &clusterv3.Cluster{
+	c := &clusterv3.Cluster{
 		Name:                 names.BlackHoleCluster,
 		AltStatName:          names.AltStat(names.BlackHoleCluster),
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
-		ConnectTimeout:       durationpb.New(k.ConnectTimeout),
 	}
+	if k.ConnectTimeout > 0 {
+		c.ConnectTimeout = durationpb.New(k.ConnectTimeout)
+	}
+	return c
 }
 
 func originalDst(name string) *clusterv3.Cluster {
