@@ -20,12 +20,12 @@ import (
 // flagsPage quotes the help of each program.
 func flagsPage(ctx context.Context) ([]byte, error) {
 	d := begin("Command lines", "the programs' help", "The flags of the programs, as `--help` prints them.")
-	fmt.Fprint(d, "\n## sluice\n")
+	d.text.WriteString("\n## sluice\n")
 	root := cli.Command(cli.Config{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard, Version: "VERSION", Program: "sluice"})
 	root.InitDefaultHelpCmd()
 	d.command(root)
 
-	fmt.Fprint(d, "\n## sluice-agent\n")
+	d.text.WriteString("\n## sluice-agent\n")
 	for _, verb := range []string{"proxy", "wait", "request", "version"} {
 		var out, complaint bytes.Buffer
 		code := command.Execute(ctx, command.IO{
@@ -37,7 +37,7 @@ func flagsPage(ctx context.Context) ([]byte, error) {
 		d.help("sluice-agent "+verb, out.String())
 	}
 
-	fmt.Fprint(d, "\n## sluice-init\n")
+	d.text.WriteString("\n## sluice-init\n")
 	_, _, err := capture.Parse([]string{"--help"}, func(string) string { return "" })
 	var help *capture.HelpRequested
 	if !errors.As(err, &help) {
@@ -64,5 +64,5 @@ func (d *document) help(title, text string) {
 	if home, err := os.UserHomeDir(); err == nil && len(home) > 1 {
 		text = strings.ReplaceAll(text, home, "~")
 	}
-	fmt.Fprintf(d, "\n### %s\n\n```\n%s\n```\n", title, strings.TrimSpace(text))
+	fmt.Fprintf(&d.text, "\n### %s\n\n```\n%s\n```\n", title, strings.TrimSpace(text))
 }

@@ -47,21 +47,21 @@ func All(ctx context.Context, module fs.FS) ([]Page, error) {
 }
 
 // document is a page in the making.
-type document struct{ strings.Builder }
+type document struct{ text strings.Builder }
 
 // begin starts a page that is made from what source names.
 func begin(title, source, what string) *document {
 	d := &document{}
-	fmt.Fprintf(d, "<!-- Written by go run ./docs/gen from %s. Do not edit. -->\n# %s\n\n%s\n", source, title, what)
+	fmt.Fprintf(&d.text, "<!-- Written by go run ./docs/gen from %s. Do not edit. -->\n# %s\n\n%s\n", source, title, what)
 	return d
 }
 
 // head starts a section with a table.
 func (d *document) head(title string, columns ...string) {
 	if title != "" {
-		fmt.Fprintf(d, "\n## %s\n", title)
+		fmt.Fprintf(&d.text, "\n## %s\n", title)
 	}
-	fmt.Fprintf(d, "\n| %s |\n|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
+	fmt.Fprintf(&d.text, "\n| %s |\n|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
 }
 
 // row adds a row; | and line breaks in cells are made harmless.
@@ -69,10 +69,10 @@ func (d *document) row(cells ...string) {
 	for i, c := range cells {
 		cells[i] = strings.ReplaceAll(strings.Join(strings.Fields(c), " "), "|", `\|`)
 	}
-	fmt.Fprintf(d, "| %s |\n", strings.Join(cells, " | "))
+	fmt.Fprintf(&d.text, "| %s |\n", strings.Join(cells, " | "))
 }
 
-func (d *document) bytes() []byte { return []byte(d.String()) }
+func (d *document) bytes() []byte { return []byte(d.text.String()) }
 
 // code sets a word as code; an empty one stays empty.
 func code(word string) string {
@@ -134,7 +134,7 @@ func metricsPage(module fs.FS) ([]byte, error) {
 
 func reasonsPage(module fs.FS) ([]byte, error) {
 	d := begin("Reason codes", "the programs' sources",
-		"Each decision and each mistake has a stable code: metric label, part of the message, condition reason. `%s` and `%q`\n"+
+		"Each decision and each mistake has a stable code: metric label, part of the message, condition reason. `%s`, `%q` and …\n"+
 			"stand for what is filled in.")
 	for _, s := range []struct{ title, dir, skip string }{
 		{"Is a pod injected?", "webhook/policy", ""},

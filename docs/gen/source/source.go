@@ -111,8 +111,9 @@ func constants(g *ast.GenDecl, found map[string]string) {
 			continue
 		}
 		typed, _ := v.Type.(*ast.Ident)
+		meant := group || typed != nil && typed.Name == "Reason"
 		code, ok := text(v.Values[0])
-		if !ok || !upperCamel.MatchString(code) || !(group || typed != nil && typed.Name == "Reason") {
+		if !ok || !meant || !upperCamel.MatchString(code) {
 			continue
 		}
 		doc := v.Comment.Text()
@@ -156,11 +157,17 @@ func literal(n ast.Node, found map[string]string) {
 	}
 }
 
-// sentence is the constant beginning of a message.
+// sentence is a message with "…" for each part that is not constant; empty if none is.
 func sentence(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.BinaryExpr:
-		return sentence(e.X)
+		parts := []string{sentence(e.X), sentence(e.Y)}
+		for i, p := range parts {
+			if p == "" {
+				parts[i] = "…"
+			}
+		}
+		return strings.ReplaceAll(strings.Join(parts, ""), "……", "…")
 	case *ast.CallExpr:
 		if len(e.Args) > 0 {
 			return sentence(e.Args[0])

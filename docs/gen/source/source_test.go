@@ -30,7 +30,7 @@ const Typed Reason = "TypedCode" // by its type
 func f() {
 	w.report("path", "WrongType", fmt.Sprintf("must be %s", x))
 	n.Warn("path", Other, "has no effect")
-	_ = Problem{Origin: o, Reason: "Missing", Message: "name it" + more}
+	_ = Problem{Origin: o, Reason: "Missing", Message: "name it" + more() + " or " + x + y + " it"}
 	_ = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "a_total", Help: "As."}, []string{"type", "kind"})
 	_ = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "b", Help: "Bs.", ConstLabels: prometheus.Labels{"who": me}}, g)
 	c := counter("c", "Cs.")
@@ -53,7 +53,7 @@ func read(t *testing.T) source.Folder {
 func TestReasons(t *testing.T) {
 	want := []source.Reason{
 		{Code: "InvalidPort", Package: "a", Doc: "a port out of range."},
-		{Code: "Missing", Package: "a", Doc: "name it"},
+		{Code: "Missing", Package: "a", Doc: "name it… or … it"},
 		{Code: "NotReady", Package: "a", Doc: "nothing is known"},
 		{Code: "TypedCode", Package: "a", Doc: "by its type"},
 		{Code: "WrongType", Package: "a", Doc: "must be %s"},
