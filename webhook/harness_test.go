@@ -118,6 +118,9 @@ func checkPatch(t *testing.T, from, to *corev1.Pod) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if patch == nil {
+		patch = []byte("[]")
+	}
 	decoded, err := jsonpatch.DecodePatch(patch)
 	if err != nil {
 		t.Fatalf("patch %s: %v", patch, err)

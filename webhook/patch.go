@@ -30,12 +30,19 @@ func createPatch(from, to *corev1.Pod) ([]byte, error) {
 	p := &patcher{}
 	p.stringMap("/metadata/labels", from.Labels, to.Labels)
 	p.stringMap("/metadata/annotations", from.Annotations, to.Annotations)
-	container := func(c *corev1.Container) string { return c.Name }
-	list(p, "/spec/initContainers", from.Spec.InitContainers, to.Spec.InitContainers, container)
-	list(p, "/spec/containers", from.Spec.Containers, to.Spec.Containers, container)
-	list(p, "/spec/volumes", from.Spec.Volumes, to.Spec.Volumes, func(v *corev1.Volume) string { return v.Name })
-	list(p, "/spec/imagePullSecrets", from.Spec.ImagePullSecrets, to.Spec.ImagePullSecrets,
-		func(r *corev1.LocalObjectReference) string { return r.Name })
+	containers := named[corev1.Container]{func(c *corev1.Container) string { return c.Name }, p.container}
+	containers.list(p, "/spec/initContainers", from.Spec.InitContainers, to.Spec.InitContainers)
+	containers.list(p, "/spec/containers", from.Spec.Containers, to.Spec.Containers)
+	volumes := named[corev1.Volume]{
+		func(v *corev1.Volume) string { return v.Name },
+		func(path string, from, to *corev1.Volume) { p.element(path, from, to) },
+	}
+	volumes.list(p, "/spec/volumes", from.Spec.Volumes, to.Spec.Volumes)
+	secrets := named[corev1.LocalObjectReference]{
+		func(r *corev1.LocalObjectReference) string { return r.Name },
+		func(string, *corev1.LocalObjectReference, *corev1.LocalObjectReference) {}, // nothing but the name
+	}
+	secrets.list(p, "/spec/imagePullSecrets", from.Spec.ImagePullSecrets, to.Spec.ImagePullSecrets)
 	p.value("/spec/securityContext", from.Spec.SecurityContext, to.Spec.SecurityContext)
 	if p.err != nil {
 		return nil, p.err
@@ -92,8 +99,14 @@ func (p *patcher) value(path string, from, to *corev1.PodSecurityContext) {
 	}
 }
 
+// named says how elements of a list are told apart and how one is patched in place.
+type named[T any] struct {
+	name   func(*T) string
+	change func(path string, from, to *T)
+}
+
 // list patches a list whose elements have names.
-func list[T any](p *patcher, path string, from, to []T, name func(*T) string) {
+func (n named[T]) list(p *patcher, path string, from, to []T) {
 	switch {
 	case len(from) == 0 && len(to) == 0:
 		return
@@ -104,9 +117,9 @@ func list[T any](p *patcher, path string, from, to []T, name func(*T) string) {
 		p.add("remove", path, nil)
 		return
 	}
-	fromNames, toNames := namesOf(from, name), namesOf(to, name)
-	kept := slices.DeleteFunc(slices.Clone(fromNames), func(n string) bool { return !slices.Contains(toNames, n) })
-	stay := slices.DeleteFunc(slices.Clone(toNames), func(n string) bool { return !slices.Contains(fromNames, n) })
+	fromNames, toNames := n.names(from), n.names(to)
+	kept := slices.DeleteFunc(slices.Clone(fromNames), func(w string) bool { return !slices.Contains(toNames, w) })
+	stay := slices.DeleteFunc(slices.Clone(toNames), func(w string) bool { return !slices.Contains(fromNames, w) })
 	if !slices.Equal(kept, stay) || duplicates(fromNames) || duplicates(toNames) {
 		p.add("replace", path, to)
 		return
@@ -124,8 +137,95 @@ func list[T any](p *patcher, path string, from, to []T, name func(*T) string) {
 			p.add("add", at, to[i])
 			continue
 		}
-		p.element(at, &from[old], &to[i])
+		n.change(at, &from[old], &to[i])
 	}
+}
+
+// container patches a container of the user's. What injection changes there is that probes
+// and hooks become requests to the agent; anything else is left to the library.
+func (p *patcher) container(path string, from, to *corev1.Container) {
+	rest := *to
+	rest.ReadinessProbe = withHandler(to.ReadinessProbe, from.ReadinessProbe)
+	rest.LivenessProbe = withHandler(to.LivenessProbe, from.LivenessProbe)
+	rest.StartupProbe = withHandler(to.StartupProbe, from.StartupProbe)
+	rest.Lifecycle = from.Lifecycle
+	handlers := []struct {
+		path     string
+		from, to *corev1.ProbeHandler
+	}{
+		{"/readinessProbe", probeHandler(from.ReadinessProbe), probeHandler(to.ReadinessProbe)},
+		{"/livenessProbe", probeHandler(from.LivenessProbe), probeHandler(to.LivenessProbe)},
+		{"/startupProbe", probeHandler(from.StartupProbe), probeHandler(to.StartupProbe)},
+		{"/lifecycle/postStart", postStart(from.Lifecycle), postStart(to.Lifecycle)},
+		{"/lifecycle/preStop", preStop(from.Lifecycle), preStop(to.Lifecycle)},
+	}
+	simple := reflect.DeepEqual(&rest, from)
+	for _, h := range handlers {
+		simple = simple && redirected(h.from, h.to)
+	}
+	if !simple {
+		p.element(path, from, to)
+		return
+	}
+	for _, h := range handlers {
+		if h.from == nil || reflect.DeepEqual(h.from, h.to) {
+			continue
+		}
+		if h.from.TCPSocket != nil {
+			p.add("remove", path+h.path+"/tcpSocket", nil)
+		}
+		if h.from.GRPC != nil {
+			p.add("remove", path+h.path+"/grpc", nil)
+		}
+		p.add("add", path+h.path+"/httpGet", h.to.HTTPGet)
+	}
+}
+
+// redirected reports whether from to to is no change or one that a request replaces.
+func redirected(from, to *corev1.ProbeHandler) bool {
+	if from == nil || to == nil {
+		return from == to
+	}
+	return to.HTTPGet != nil && from.Exec == nil || reflect.DeepEqual(from, to)
+}
+
+// withHandler is p with the handler of from, so that only the timings are left to compare.
+func withHandler(p, from *corev1.Probe) *corev1.Probe {
+	if p == nil || from == nil || p == from {
+		return p
+	}
+	out := *p
+	out.ProbeHandler = from.ProbeHandler
+	return &out
+}
+
+func probeHandler(p *corev1.Probe) *corev1.ProbeHandler {
+	if p == nil {
+		return nil
+	}
+	return &p.ProbeHandler
+}
+
+func postStart(l *corev1.Lifecycle) *corev1.ProbeHandler {
+	if l == nil {
+		return nil
+	}
+	return hookHandler(l.PostStart)
+}
+
+func preStop(l *corev1.Lifecycle) *corev1.ProbeHandler {
+	if l == nil {
+		return nil
+	}
+	return hookHandler(l.PreStop)
+}
+
+// hookHandler is a hook in the shape of a probe; injection does not touch those that sleep.
+func hookHandler(h *corev1.LifecycleHandler) *corev1.ProbeHandler {
+	if h == nil {
+		return nil
+	}
+	return &corev1.ProbeHandler{Exec: h.Exec, HTTPGet: h.HTTPGet, TCPSocket: h.TCPSocket}
 }
 
 // element patches one element in place.
@@ -155,10 +255,10 @@ func difference(from, to any) ([]jsonpatch.Operation, error) {
 	return jsonpatch.CreatePatch(a, b)
 }
 
-func namesOf[T any](list []T, name func(*T) string) []string {
+func (n named[T]) names(list []T) []string {
 	out := make([]string, len(list))
 	for i := range list {
-		out[i] = name(&list[i])
+		out[i] = n.name(&list[i])
 	}
 	return out
 }

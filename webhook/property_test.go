@@ -41,6 +41,34 @@ func TestInjectTwice(t *testing.T) {
 	}
 }
 
+// TestPatchAfterChange: settings that changed between two injections, as another webhook
+// may do, are patched rightly too: probes go back, the proxy moves, hooks and volumes go.
+func TestPatchAfterChange(t *testing.T) {
+	settings := settingsOf(t, testCase{})
+	for seed := range uint64(500) {
+		r := rand.New(rand.NewPCG(seed, 11))
+		request := Request{Pod: randomPod(r), Namespace: "shop", Native: r.IntN(2) == 0}
+		first := Inject(settings, request)
+		if first.Pod == nil {
+			continue
+		}
+		request.Pod = reread(t, first.Pod)
+		request.Native = !request.Native
+		request.Pod.Annotations["sidecar.istio.io/rewriteAppHTTPProbers"] = "false"
+		for i := range request.Pod.Spec.Containers {
+			if p := request.Pod.Spec.Containers[i].LivenessProbe; p != nil && r.IntN(2) == 0 {
+				p.PeriodSeconds = 99
+			}
+		}
+		if second := Inject(settings, request); second.Pod != nil {
+			checkPatch(t, request.Pod, second.Pod)
+		}
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
 // randomPod makes a pod that the API server would accept, with what injection touches.
 func randomPod(r *rand.Rand) *corev1.Pod {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web"}}

@@ -41,7 +41,7 @@ func TestSettingsOfChart(t *testing.T) {
 		Mesh: "defaultConfig: {discoveryAddress: istiod.istio-system.svc:15012}\ntrustDomain: cluster.local\n",
 		Config: "policy: enabled\nalwaysInjectSelector:\n  []\nneverInjectSelector:\n  []\ninjectedAnnotations:\n  {}\n" +
 			"defaultTemplates:\n  - sidecar\ntemplates:\n  {}\n",
-		Values: `{"global":{"tag":1.5,"proxy":{"lifecycle":{},"seccompProfile":{},"statusPort":15020},"imagePullSecrets":[]},
+		Values: `{"global":{"tag":1.5,"hub":"","multiCluster":{"clusterName":""},"variant":"","logAsJson":false,"logging":{"level":""},"proxy":{"includeInboundPorts":"","lifecycle":{},"seccompProfile":{},"statusPort":15020},"imagePullSecrets":[]},
 			"gateways":{"securityContext":{},"seccompProfile":{}},"revision":""}`,
 	})
 	if err != nil {
@@ -50,6 +50,12 @@ func TestSettingsOfChart(t *testing.T) {
 	v := s.Defaults.Values
 	if s.Rules.Policy != "enabled" || s.Defaults.Revision != "default" || v.Global.Tag != "1.5" {
 		t.Errorf("policy %s, revision %s, tag %s", s.Rules.Policy, s.Defaults.Revision, v.Global.Tag)
+	}
+	if v.Global.Hub != "ghcr.io/sluicemesh" || v.Global.MultiCluster.ClusterName != "Kubernetes" || v.Global.Logging.Level != "default:info" {
+		t.Errorf("empty words of the chart hide the built-in ones: %q %q %q", v.Global.Hub, v.Global.MultiCluster.ClusterName, v.Global.Logging.Level)
+	}
+	if v.Global.Proxy.IncludeInboundPorts != "" {
+		t.Errorf("includeInboundPorts = %q; want none, as the chart says", v.Global.Proxy.IncludeInboundPorts)
 	}
 	if v.Global.Proxy.Lifecycle != nil || v.Global.Proxy.SeccompProfile != nil || v.Gateways.SecurityContext != nil || v.Gateways.SeccompProfile != nil {
 		t.Error("empty objects of the chart are taken as settings")

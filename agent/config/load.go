@@ -11,6 +11,7 @@ import (
 	"time"
 
 	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/sluicemesh/sluice/internal/identity"
 	"github.com/sluicemesh/sluice/internal/meshconfig"
@@ -83,8 +84,27 @@ func (l *loader) proxyConfig(annotations map[string]string) *meshv1alpha1.ProxyC
 			continue
 		}
 		pc = meshconfig.MergeProxyConfig(pc, over)
+		explicitZeros(pc, in.text)
 	}
 	return pc
+}
+
+// explicitZeros applies settings whose wanted value is the zero of their type: proto3
+// cannot tell them from unset ones, so a merge passes over them. text has parsed before.
+func explicitZeros(pc *meshv1alpha1.ProxyConfig, text string) {
+	var in struct {
+		ControlPlaneAuthPolicy string `json:"controlPlaneAuthPolicy"`
+		StatusPort             *int32 `json:"statusPort"`
+	}
+	if err := yaml.Unmarshal([]byte(text), &in); err != nil {
+		return // spelled in another valid way, for instance an enum by number
+	}
+	if in.ControlPlaneAuthPolicy == "NONE" {
+		pc.ControlPlaneAuthPolicy = meshv1alpha1.AuthenticationPolicy_NONE
+	}
+	if in.StatusPort != nil {
+		pc.StatusPort = *in.StatusPort
+	}
 }
 
 func (l *loader) envoy(pc *meshv1alpha1.ProxyConfig) Envoy {

@@ -109,5 +109,8 @@ func (h *hub) Next() *store.Response {
 	return h.store.Next()
 }
 
+// Relax stops waiting for answers of Envoy that are under way.
+func (h *hub) Relax() { h.do((*store.Store).Relax) }
+
 // Ready is the downstream end's wake-up.
 func (h *hub) Ready() <-chan struct{} { return h.down }

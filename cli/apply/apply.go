@@ -61,7 +61,7 @@ func (a Applier) installPart(ctx context.Context, p render.Part, step *terminal.
 				return err
 			}
 		}
-		step.Update(render.Name(o))
+		step.At(render.Name(o))
 		if err := a.apply(ctx, o); err != nil {
 			return err
 		}

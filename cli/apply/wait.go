@@ -82,7 +82,13 @@ func (a Applier) waitReady(ctx context.Context, objects []*unstructured.Unstruct
 			if o.GetKind() != kind || !runs(objects) {
 				continue
 			}
-			err := a.until(ctx, step, func(ctx context.Context) (string, error) { return a.readiness(ctx, o) })
+			err := a.until(ctx, step, func(ctx context.Context) (string, error) {
+				missing, err := a.readiness(ctx, o)
+				if missing != "" {
+					missing = render.Name(o) + ": " + missing
+				}
+				return missing, err
+			})
 			if err != nil {
 				return err
 			}
@@ -113,7 +119,7 @@ func (a Applier) readiness(ctx context.Context, o *unstructured.Unstructured) (s
 		}
 		for _, w := range c.Webhooks {
 			if len(w.ClientConfig.CABundle) == 0 && w.ClientConfig.Service != nil {
-				return fmt.Sprintf("%s: webhook %s has no caBundle yet; the control plane writes it", render.Name(o), w.Name), nil
+				return fmt.Sprintf("webhook %s has no caBundle yet; the control plane writes it", w.Name), nil
 			}
 		}
 	}
@@ -130,7 +136,7 @@ func (a Applier) deployment(ctx context.Context, d appsv1.Deployment) (string, e
 	if s.ObservedGeneration >= d.Generation && s.UpdatedReplicas >= want && s.AvailableReplicas >= want && s.Replicas == s.UpdatedReplicas {
 		return "", nil
 	}
-	missing := fmt.Sprintf("Deployment %s/%s: %d of %d pods ready", d.Namespace, d.Name, min(s.AvailableReplicas, s.UpdatedReplicas), want)
+	missing := fmt.Sprintf("%d of %d pods ready", min(s.AvailableReplicas, s.UpdatedReplicas), want)
 	reason, err := a.podReason(ctx, d)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return "", err

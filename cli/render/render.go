@@ -90,13 +90,12 @@ func Parts(s settings.Settings) ([]Part, error) {
 	if len(parts) == 0 {
 		return nil, nil
 	}
-	parts[0].Objects = append(namespaces(s), parts[0].Objects...)
+	// With the first part, so that an installation that fails can be looked at, too.
 	state, err := record(s)
 	if err != nil {
 		return nil, err
 	}
-	last := &parts[len(parts)-1]
-	last.Objects = append(last.Objects, state)
+	parts[0].Objects = slices.Concat(namespaces(s), []*unstructured.Unstructured{state}, parts[0].Objects)
 	for _, p := range parts {
 		finish(p, s.Revision)
 	}
@@ -172,14 +171,12 @@ func record(s settings.Settings) (*unstructured.Unstructured, error) {
 	o.SetKind("ConfigMap")
 	o.SetName(RecordName(s.Revision))
 	o.SetNamespace(s.Namespace)
+	o.SetLabels(map[string]string{LabelRevision: orDefault(s.Revision)})
 	return o, nil
 }
 
 // finish labels the objects of a part and sorts them by kind.
 func finish(p Part, revision string) {
-	if revision == "" {
-		revision = "default"
-	}
 	for _, o := range p.Objects {
 		labels := o.GetLabels()
 		if labels == nil {
@@ -193,13 +190,20 @@ func finish(p Part, revision string) {
 			// On a namespace LabelRevision would ask for the injection of all its pods.
 			labels[LabelComponent] = Base
 		case p.Component != Base:
-			labels[LabelRevision] = revision
+			labels[LabelRevision] = orDefault(revision)
 		}
 		o.SetLabels(labels)
 	}
 	slices.SortStableFunc(p.Objects, func(a, b *unstructured.Unstructured) int {
 		return rank(a.GetKind()) - rank(b.GetKind())
 	})
+}
+
+func orDefault(revision string) string {
+	if revision == "" {
+		return "default"
+	}
+	return revision
 }
 
 // rank is the place of a kind in the order of application. Definitions come before the

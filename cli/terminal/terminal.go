@@ -52,6 +52,13 @@ func (s *Step) Update(detail string) {
 	}
 }
 
+// At is Update for details of which each lasts but a moment: only a terminal shows them.
+func (s *Step) At(detail string) {
+	if s.printer.interactive {
+		s.Update(detail)
+	}
+}
+
 // Done ends the step well; text replaces the line.
 func (s *Step) Done(text string) { s.end("✔ " + text) }
 

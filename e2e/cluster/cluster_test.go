@@ -222,3 +222,23 @@ func TestPollReportsTheLastAnswer(t *testing.T) {
 }
 
 func notYet(context.Context) error { return errors.New("not yet") }
+
+// The user's own cluster is neither looked for among ours nor removed.
+func TestCurrentClusterStays(t *testing.T) {
+	t.Setenv("CLUSTER", "current")
+	t.Setenv("KUBECONFIG", "/a:/b")
+	s := opened(t, Config{})
+	if err := s.writeState(state{Name: "sluice", Nodes: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Down(t.Context(), Config{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, found, err := s.readState("sluice"); !found || err != nil {
+		t.Errorf("Down removed our cluster: %t, %v", found, err)
+	}
+	want := "KUBECONFIG names 2 files: name the one of the cluster to use"
+	if _, err := Up(t.Context(), Config{}); err == nil || err.Error() != want {
+		t.Errorf("Up = %v; want %s", err, want)
+	}
+}

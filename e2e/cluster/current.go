@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,11 +15,17 @@ import (
 // kindContext is how kind names the contexts of its clusters.
 const kindContext = "kind-"
 
+// wantsCurrent reports whether the user's own cluster is to be used.
+func wantsCurrent() bool { return os.Getenv("CLUSTER") == "current" }
+
 // useCurrent returns the cluster the user's kubeconfig points at, if its API server answers.
 func useCurrent(ctx context.Context, config Config) (*Cluster, error) {
 	s, err := open(config)
 	if err != nil {
 		return nil, err
+	}
+	if files := filepath.SplitList(os.Getenv(clientcmd.RecommendedConfigPathEnvVar)); len(files) > 1 {
+		return nil, fmt.Errorf("KUBECONFIG names %d files: name the one of the cluster to use", len(files))
 	}
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	merged, err := rules.Load()
@@ -30,6 +37,10 @@ func useCurrent(ctx context.Context, config Config) (*Cluster, error) {
 	}
 	path := rules.GetDefaultFilename()
 	found := &Cluster{name: merged.CurrentContext, kubeconfig: path, current: true, session: s}
+	address, _ := s.engine.Find(ctx) // only for loading images, and only where the cluster is one of kind
+	if err := useEngine(address); err != nil {
+		return nil, err
+	}
 	c, err := client(path)
 	if err != nil {
 		return nil, err
@@ -58,7 +69,7 @@ func (c *Cluster) kindName() (string, error) {
 
 // Find returns the cluster of that name if it is up; with CLUSTER=current in the environment, the user's own.
 func Find(ctx context.Context, config Config) (*Cluster, error) {
-	if os.Getenv("CLUSTER") == "current" {
+	if wantsCurrent() {
 		return useCurrent(ctx, config)
 	}
 	s, err := open(config)

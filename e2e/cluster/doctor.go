@@ -20,7 +20,7 @@ type Finding struct {
 }
 
 // Examine looks at what a cluster needs of this host and says what is lacking and what is done about it. It changes
-// nothing. Only Config.Log is used.
+// nothing but the cached answer of the registry. Only Config.Log is used.
 func Examine(ctx context.Context, config Config) ([]Finding, error) {
 	s, err := open(Config{Log: config.Log})
 	if err != nil {

@@ -14,11 +14,16 @@ import (
 const kindNetwork = "kind"
 
 // Down removes the cluster and everything made for it: containers, routes, state, and with the last cluster the network and our
-// own Docker engine. What is dear to make stays in the cache. A cluster that is not there is no error.
+// own Docker engine. What is dear to make stays in the cache. A cluster that is not there is no error. With CLUSTER=current in the
+// environment nothing is removed: that cluster is the user's.
 func Down(ctx context.Context, config Config) error {
 	s, err := open(config)
 	if err != nil {
 		return err
+	}
+	if wantsCurrent() {
+		s.out.Say("✓ the current cluster stays as it is")
+		return nil
 	}
 	what := "remove cluster " + s.config.Name
 	if err := s.out.Step(ctx, what, s.take); err != nil {

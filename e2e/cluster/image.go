@@ -44,14 +44,21 @@ func (s session) pullable(ctx context.Context) bool {
 	}
 	reachable := probe(ctx)
 	s.out.Say("  kind's node image can be pulled: %t", reachable)
-	text, err := json.Marshal(probeResult{At: time.Now(), Reachable: reachable})
-	if err == nil {
-		err = os.WriteFile(s.probePath(), text, 0o600)
-	}
-	if err != nil {
+	if err := s.keepProbe(probeResult{At: time.Now(), Reachable: reachable}); err != nil {
 		s.out.Say("  the answer could not be kept: %v", err) // it will be asked for again, nothing more
 	}
 	return reachable
+}
+
+func (s session) keepProbe(result probeResult) error {
+	text, err := json.Marshal(result)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(s.store.Root, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(s.probePath(), text, 0o600)
 }
 
 type probeResult struct {

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -21,7 +20,7 @@ import (
 // With CLUSTER=current in the environment it makes nothing and returns the cluster of the KUBECONFIG at hand, if that answers.
 // Several runs at once are safe; those for the same name go one after another.
 func Up(ctx context.Context, config Config) (*Cluster, error) {
-	if os.Getenv("CLUSTER") == "current" {
+	if wantsCurrent() {
 		return useCurrent(ctx, config)
 	}
 	s, err := open(config)

@@ -55,7 +55,7 @@ func (s *Stage) ExternalSite(ctx context.Context) (address string, undo func(con
 		}
 	}
 	return address, undo, Eventually(ctx, 30*time.Second, func(ctx context.Context) error {
-		out, err := s.Exec(ctx, "default", "deploy/sleep", "sleep", "getent", "hosts", ExternalHost)
+		out, err := s.Exec(ctx, "default", "deploy/sleep", "sleep", "busybox", "nslookup", ExternalHost)
 		if err == nil && !strings.Contains(out, address) {
 			err = fmt.Errorf("%s resolves to %q, want %s", ExternalHost, out, address)
 		}

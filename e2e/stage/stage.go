@@ -222,20 +222,25 @@ func (s *Stage) GatewayAddress(ctx context.Context, service string) (string, err
 	return out, err
 }
 
-// Eventually calls check until it succeeds or limit is over, and returns its last error.
+// Eventually calls check until it succeeds or limit is over. The error is the last one that
+// check gave by itself, not because its time was over.
 func Eventually(ctx context.Context, limit time.Duration, check func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
+	var last error
 	for {
-		err := check(ctx)
+		err := check(limited)
 		if err == nil {
 			return nil
 		}
+		if limited.Err() == nil || last == nil {
+			last = err
+		}
 		select {
-		case <-ctx.Done():
-			return fmt.Errorf("not within %s: %w", limit, err)
+		case <-limited.Done():
+			return fmt.Errorf("not within %s: %w", limit, last)
 		case <-tick.C:
 		}
 	}

@@ -73,6 +73,7 @@ func labels() []Name {
 		{WorkloadName, Label, "Pod", "label value", "name of the owner", "Overrides the workload name that the proxy reports."},
 		{Network, Label, "Pod", "network name", "global.network", "The network that the pod's addresses belong to."},
 		{Cluster, Label, "Pod", "cluster name", "global.multiCluster.clusterName", "The cluster that the workload runs in."},
+		{Locality, Label, "Pod", "region.zone.subzone", "the node's", "Overrides the place of the workload, read by the agent."},
 	}
 }
 
@@ -94,8 +95,8 @@ func containers() []Name {
 		{RewriteProbes, Annotation, "Pod", "bool", "sidecarInjectorWebhook.rewriteAppHTTPProbe", "Whether the kubelet's probes go through the agent."},
 		{StatusPort, Annotation, "Pod", "0 to 65535", "15020", "Port of the agent; 0 leaves out probes, drain hook and metrics merge."},
 		{ReadyInitialDelay, Annotation, "Pod", "seconds", "0", "Readiness probe of the proxy."},
-		{ReadyPeriod, Annotation, "Pod", "seconds, at least 1", "15", "Readiness probe of the proxy."},
-		{ReadyFailures, Annotation, "Pod", "count, at least 1", "4", "Readiness probe of the proxy."},
+		{ReadyPeriod, Annotation, "Pod", "seconds", "15", "Readiness probe of the proxy."},
+		{ReadyFailures, Annotation, "Pod", "count", "4", "Readiness probe of the proxy."},
 		{DiscoveryAddress, Annotation, "Pod", "host:port", "ProxyConfig.discoveryAddress", "Deprecated: control plane address, read by the agent."},
 	}
 }
@@ -113,6 +114,9 @@ func metrics() []Name {
 		{StatsTags, Annotation, "Pod", "tag, …", "", "Deprecated: further tags of Envoy statistics, read by the agent."},
 		{StatsBuckets, Annotation, "Pod", "JSON, prefix to bounds", "", "Histogram buckets of Envoy, read by the agent."},
 		{StatsFlushInterval, Annotation, "Pod", "duration", "5s", "How often Envoy flushes statistics, read by the agent."},
+		{StatsEviction, Annotation, "Pod", "multiple of the flush interval", "", "How often Envoy forgets unused statistics, read by the agent."},
+		{StatsCompression, Annotation, "Pod", "brotli | gzip | zstd", "", "Compression of Envoy's statistics, read by the agent."},
+		{SecureMetricsPort, Annotation, "Pod", "port", "", "A hint for scrapers that use mutual TLS; Sluice itself does not read it."},
 	}
 }
 

@@ -45,6 +45,9 @@ const (
 	StatsTags          = "sidecar.istio.io/extraStatTags"
 	StatsBuckets       = "sidecar.istio.io/statsHistogramBuckets"
 	StatsFlushInterval = "sidecar.istio.io/statsFlushInterval"
+	StatsEviction      = "sidecar.istio.io/statsEvictionInterval"
+	StatsCompression   = "sidecar.istio.io/statsCompression"
+	SecureMetricsPort  = "prometheus.istio.io/secure-port"
 )
 
 // Annotations that select the traffic to capture.
@@ -66,6 +69,7 @@ const (
 	WorkloadName      = "service.istio.io/workload-name"
 	Network           = "topology.istio.io/network"
 	Cluster           = "topology.istio.io/cluster"
+	Locality          = "topology.istio.io/locality"
 )
 
 // Names of other projects that the injector reads or writes.

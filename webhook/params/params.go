@@ -94,6 +94,7 @@ type Images struct {
 // Logs are the log levels, as arguments spell them.
 type Logs struct {
 	Proxy, Component, Agent string
+	JSON                    bool // agent and init container log JSON
 }
 
 // Container is how the proxy container runs.

@@ -136,11 +136,13 @@ func (r *reader) template() Template {
 
 // logs resolves the log levels.
 func (r *reader) logs() Logs {
-	proxy := &r.Defaults.Values.Global.Proxy
+	global := &r.Defaults.Values.Global
+	proxy := &global.Proxy
 	l := Logs{
 		Proxy:     r.or(meta.LogLevel, proxy.LogLevel),
 		Component: r.or(meta.ComponentLogLevel, proxy.ComponentLogLevel),
-		Agent:     r.or(meta.AgentLogLevel, "default:info"),
+		Agent:     r.or(meta.AgentLogLevel, global.Logging.Level),
+		JSON:      global.LogAsJSON,
 	}
 	switch l.Proxy {
 	case "trace", "debug", "info", "warn", "warning", "error", "err", "critical", "off":

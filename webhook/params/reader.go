@@ -127,7 +127,6 @@ func unsupported() []string {
 func ineffective() []string {
 	return []string{
 		"readiness.status.sidecar.istio.io/applicationPorts", "sidecar.istio.io/statsHistogramBins",
-		"sidecar.istio.io/statsCompression", "sidecar.istio.io/statsEvictionInterval", "prometheus.istio.io/secure-port",
 	}
 }
 

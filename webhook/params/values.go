@@ -31,9 +31,16 @@ type Global struct {
 	MeshID            string       `json:"meshID"`
 	CAAddress         string       `json:"caAddress"`
 	PilotCertProvider string       `json:"pilotCertProvider"`
+	LogAsJSON         bool         `json:"logAsJson"`
+	Logging           Logging      `json:"logging"`
 	MultiCluster      MultiCluster `json:"multiCluster"`
 	Proxy             Proxy        `json:"proxy"`
 	ProxyInit         ProxyInit    `json:"proxy_init"`
+}
+
+// Logging is values.global.logging.
+type Logging struct {
+	Level string `json:"level"`
 }
 
 // MultiCluster is values.global.multiCluster.
@@ -156,6 +163,7 @@ func ParseValues(data, tag string) (Values, error) {
 		return Values{}, fmt.Errorf("parse values: %w", err)
 	}
 	v.unsetEmpty()
+	v.fillEmpty(builtin(tag))
 	if v.Pilot.CNI.Enabled {
 		return Values{}, fmt.Errorf("parse values: pilot.cni.enabled is true, but a CNI plugin is not supported: set it to false")
 	}
@@ -182,6 +190,27 @@ func (v *Values) unsetEmpty() {
 	}
 }
 
+// fillEmpty puts the built-in words where the chart writes an empty one for "the default".
+// Ranges and ports are not among them: empty means none there.
+func (v *Values) fillEmpty(from Values) {
+	global, def := &v.Global, &from.Global
+	global.Hub = text(firstNonEmpty(string(global.Hub), string(def.Hub)))
+	global.Tag = text(firstNonEmpty(string(global.Tag), string(def.Tag)))
+	for _, field := range []struct{ value, def *string }{
+		{&global.IstioNamespace, &def.IstioNamespace},
+		{&global.PilotCertProvider, &def.PilotCertProvider},
+		{&global.Logging.Level, &def.Logging.Level},
+		{&global.MultiCluster.ClusterName, &def.MultiCluster.ClusterName},
+		{&global.Proxy.Image, &def.Proxy.Image},
+		{&global.Proxy.AutoInject, &def.Proxy.AutoInject},
+		{&global.Proxy.LogLevel, &def.Proxy.LogLevel},
+		{&global.Proxy.ComponentLogLevel, &def.Proxy.ComponentLogLevel},
+		{&global.ProxyInit.Image, &def.ProxyInit.Image},
+	} {
+		*field.value = firstNonEmpty(*field.value, *field.def)
+	}
+}
+
 // builtin holds what the chart would say; Helm's own defaults, Istio's numbers.
 func builtin(tag string) Values {
 	quantity := func(s string) *resource.Quantity {
@@ -195,6 +224,7 @@ func builtin(tag string) Values {
 			IstioNamespace:    "istio-system",
 			PilotCertProvider: "istiod",
 			MultiCluster:      MultiCluster{ClusterName: "Kubernetes"},
+			Logging:           Logging{Level: "default:info"},
 			Proxy: Proxy{
 				Image:             "proxyv2",
 				AutoInject:        "enabled",

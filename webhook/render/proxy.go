@@ -37,6 +37,7 @@ func (w *writer) proxy() (corev1.Container, bool) {
 		Lifecycle:       w.lifecycle(),
 		SecurityContext: w.proxySecurity(),
 	}
+	c.Args = w.logFormat(c.Args)
 	w.healthProbes(&c)
 	c, ok := w.merge(c, w.UserProxy)
 	if !ok {
@@ -50,6 +51,14 @@ func (w *writer) proxy() (corev1.Container, bool) {
 	}
 	w.lateEnvironment(&c)
 	return c, true
+}
+
+// logFormat adds the argument that both programs know.
+func (w *writer) logFormat(args []string) []string {
+	if w.Logs.JSON {
+		return append(args, "--log_as_json")
+	}
+	return args
 }
 
 // healthProbes lets the kubelet ask Envoy's own readiness listener, which is up only when
@@ -128,7 +137,7 @@ func (w *writer) initial() ([]corev1.Container, bool) {
 		Name:            meta.InitContainer,
 		Image:           w.Images.Init,
 		ImagePullPolicy: w.Images.PullPolicy,
-		Args:            append(w.Capture.Args(), "--log_output_level="+w.Logs.Agent),
+		Args:            w.logFormat(append(w.Capture.Args(), "--log_output_level="+w.Logs.Agent)),
 		Env:             metadataEnv(w.Mesh.Metadata),
 		Resources:       *w.Proxy.Resources.DeepCopy(),
 		SecurityContext: &corev1.SecurityContext{

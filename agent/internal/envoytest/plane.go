@@ -198,7 +198,7 @@ func (p *Plane) diff(typ string, held map[string]string) *discoveryv3.DeltaDisco
 // its last error after 20 seconds.
 func Until(t testing.TB, what string, check func() error) {
 	t.Helper()
-	ctx := t.Context()
+	ctx, start := t.Context(), time.Now()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.NewTimer(20 * time.Second)
@@ -206,6 +206,7 @@ func Until(t testing.TB, what string, check func() error) {
 	for {
 		err := check()
 		if err == nil {
+			t.Logf("%s: %v", what, time.Since(start))
 			return
 		}
 		select {

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
@@ -37,6 +38,8 @@ type Source interface {
 	Next() *store.Response
 	// Ready delivers after there may be one.
 	Ready() <-chan struct{}
+	// Relax stops waiting for answers to what was sent.
+	Relax()
 	// Disconnect forgets the stream.
 	Disconnect()
 }
@@ -110,17 +113,26 @@ func (s *server) takeOver(cancel context.CancelCauseFunc) {
 	s.cancel = cancel
 }
 
+// patience is how long Envoy may take for an answer before later responses stop waiting
+// for it. It answers in milliseconds, unless a cluster waits for DNS or for a secret.
+const patience = 3 * time.Second
+
 // loop passes messages both ways until the stream's end and returns why it ended.
 func (s *server) loop(ctx context.Context, ads adsStream, in <-chan *discoveryv3.DeltaDiscoveryRequest) error {
+	late := time.NewTimer(patience)
+	defer late.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case msg := <-in:
 			s.handle(msg)
+		case <-late.C:
+			s.src.Relax()
 		case <-s.src.Ready():
 		}
 		for r := s.src.Next(); r != nil; r = s.src.Next() {
+			late.Reset(patience)
 			if err := ads.Send(response(r)); err != nil {
 				return fmt.Errorf("send %s: %w", r.Type, err)
 			}

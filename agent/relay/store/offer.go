@@ -21,17 +21,18 @@ type offer struct {
 	dirty      map[string]bool   // names whose offer may differ from what Envoy holds
 	missing    map[string]bool   // names that the control plane said do not exist
 	removals   map[string]bool   // names to take away when nothing else is to be sent
-	flight     *flight
+	flights    []*flight         // oldest first
 	trial      *trial
 }
 
-// flight is the one response of a type that Envoy has not answered.
+// flight is a response that Envoy has not answered.
 type flight struct {
 	nonce   string
+	overdue bool // Envoy takes its time: nothing waits for the answer any more
+	test    bool // of the trial
 	items   []item
 	removed []string
 	changes []change
-	rewarm  []string // clusters that Envoy builds anew and that wait for endpoints again
 }
 
 type item struct{ name, version string }
@@ -51,7 +52,7 @@ func newOffer(typ string) *offer {
 
 // reset forgets the stream, not what the control plane was asked for.
 func (o *offer) reset() {
-	o.subscribed, o.wildcard, o.answered, o.flight, o.trial = false, false, false, nil, nil
+	o.subscribed, o.wildcard, o.answered, o.flights, o.trial = false, false, false, nil, nil
 	o.names, o.held, o.dirty = map[string]bool{}, map[string]string{}, map[string]bool{}
 	o.missing, o.removals = map[string]bool{}, map[string]bool{}
 }
@@ -61,6 +62,38 @@ func (o *offer) whole() bool { return o.typ == Cluster || o.typ == Listener }
 
 // expects reports whether Envoy wants to be told about name.
 func (o *offer) expects(name string) bool { return o.whole() || o.wildcard || o.names[name] }
+
+// busy reports whether a response is under way that others wait for.
+func (o *offer) busy() bool {
+	return slices.ContainsFunc(o.flights, func(f *flight) bool { return !f.overdue })
+}
+
+// has is the version of name that Envoy holds or is about to.
+func (o *offer) has(name string) (version string, ok bool) {
+	for _, f := range slices.Backward(o.flights) {
+		for _, i := range f.items {
+			if i.name == name {
+				return i.version, true
+			}
+		}
+		if slices.Contains(f.removed, name) {
+			return "", false
+		}
+	}
+	version, ok = o.held[name]
+	return version, ok
+}
+
+// land takes the response with this nonce out of those under way, nil if there is none.
+func (o *offer) land(nonce string) *flight {
+	i := slices.IndexFunc(o.flights, func(f *flight) bool { return f.nonce == nonce })
+	if i < 0 {
+		return nil
+	}
+	f := o.flights[i]
+	o.flights = slices.Delete(o.flights, i, i+1)
+	return f
+}
 
 // offer returns the offer of typ, a new one for a type seen for the first time.
 func (s *Store) offer(typ string) *offer {
@@ -132,8 +165,8 @@ func (s *Store) Subscribe(in Subscription) {
 // forget makes Envoy's copy of name count as lost, also in the response under way.
 func (o *offer) forget(name string) {
 	delete(o.held, name)
-	if o.flight != nil {
-		o.flight.items = slices.DeleteFunc(o.flight.items, func(i item) bool { return i.name == name })
+	for _, f := range o.flights {
+		f.items = slices.DeleteFunc(f.items, func(i item) bool { return i.name == name })
 	}
 }
 
@@ -213,8 +246,10 @@ func (s *Store) Disconnect() {
 }
 
 // Next returns the next response for Envoy, nil when there is none for now. At most one
-// of a type is under way. A later type waits for the earlier ones, and removals wait for
-// everything else, so that nothing refers to what is not there yet or no more.
+// of a type is under way. Listeners and routes wait until Envoy has acknowledged clusters
+// and endpoints, which it does when the clusters are warm, and removals wait for
+// everything else: nothing refers to what is not there yet or no more. Endpoints do not
+// wait for clusters, because clusters wait for them to become warm.
 func (s *Store) Next() *Response {
 	if s.Complete() {
 		if r, clear := s.nextAddition(); r != nil {
@@ -228,7 +263,7 @@ func (s *Store) Next() *Response {
 		}
 	}
 	for _, o := range s.named() {
-		if o.flight != nil || !o.subscribed {
+		if o.busy() || !o.subscribed {
 			continue
 		}
 		if r := s.add(o); r != nil {
@@ -244,9 +279,14 @@ func (s *Store) Next() *Response {
 // nextAddition is the next response that adds or changes; clear says that none is under
 // way and none is left.
 func (s *Store) nextAddition() (r *Response, clear bool) {
+	clear = true
 	for _, o := range s.ordered() {
-		if o.flight != nil {
+		if !clear && o.typ != Endpoints {
 			return nil, false
+		}
+		if o.busy() {
+			clear = false
+			continue
 		}
 		if !o.subscribed {
 			continue
@@ -255,15 +295,27 @@ func (s *Store) nextAddition() (r *Response, clear bool) {
 			return r, false
 		}
 	}
-	return nil, true
+	return nil, clear
+}
+
+// Relax stops waiting for answers that are under way. Envoy acknowledges clusters only
+// when all are warm; one that never will be (its secret does not exist) must not hold up
+// everything that comes later.
+func (s *Store) Relax() {
+	for _, o := range s.offers {
+		for _, f := range o.flights {
+			f.overdue = true
+		}
+	}
 }
 
 // add builds a response from what is dirty in o, nil if nothing of it is to be sent.
 func (s *Store) add(o *offer) *Response {
-	if o.trial != nil {
-		if r := s.try(o); r != nil {
-			return r
-		}
+	if slices.ContainsFunc(o.flights, func(f *flight) bool { return f.test }) {
+		return nil // the verdict comes first
+	}
+	if r := s.try(o); r != nil {
+		return r
 	}
 	f, out, size := &flight{}, &Response{Type: o.typ}, 0
 	for _, name := range sortedKeys(o.dirty) {
@@ -283,7 +335,7 @@ func (s *Store) add(o *offer) *Response {
 // bytes that takes.
 func (s *Store) addName(o *offer, name string, f *flight, out *Response) int {
 	v, picked := s.pickAll(o, name)
-	held, holds := o.held[name]
+	held, holds := o.has(name)
 	delete(o.removals, name)
 	switch {
 	case v == "" && holds:
@@ -291,19 +343,43 @@ func (s *Store) addName(o *offer, name string, f *flight, out *Response) int {
 	case v == "":
 		s.nothing(o, name, f, out)
 	case v == held:
-		for _, c := range picked {
-			s.accept(c.key, c.res, c.seq)
-		}
+		s.unchanged(o, name, picked)
 	default:
 		f.items = append(f.items, item{name, v})
 		f.changes = append(f.changes, s.changed(picked)...)
 		out.Resources = append(out.Resources, Resource{Name: name, Version: v, Body: body(o.typ, picked)})
-		if holds && o.typ == Cluster {
-			f.rewarm = append(f.rewarm, endpointsName(name, out.Resources[len(out.Resources)-1].Body))
+		if holds {
+			s.rewarm(o, name, out)
 		}
 		return len(out.Resources[len(out.Resources)-1].Body)
 	}
 	return 0
+}
+
+// unchanged settles who waits for a name that Envoy holds as it is offered; while that is
+// under way, the answer to it settles them.
+func (s *Store) unchanged(o *offer, name string, picked []change) {
+	if _, landed := o.held[name]; !landed || len(o.flights) > 0 {
+		f := o.flights[len(o.flights)-1]
+		f.changes = append(f.changes, s.changed(picked)...)
+		return
+	}
+	for _, c := range picked {
+		s.accept(c.key, c.res, c.seq)
+	}
+}
+
+// rewarm makes the endpoints of a changed cluster be sent again: Envoy builds the cluster
+// anew and waits for them, but does not ask, since it is subscribed to them already.
+func (s *Store) rewarm(o *offer, name string, out *Response) {
+	if o.typ != Cluster {
+		return
+	}
+	endpoints := s.offers[Endpoints]
+	if name = endpointsName(name, out.Resources[len(out.Resources)-1].Body); endpoints.expects(name) {
+		endpoints.forget(name)
+		endpoints.dirty[name] = true
+	}
 }
 
 // nothing handles a name for which there is no resource: Envoy, if it asked by name, must
@@ -326,13 +402,19 @@ func (s *Store) nothing(o *offer, name string, f *flight, out *Response) {
 
 // takeAway builds a response that removes what is due in o.
 func (s *Store) takeAway(o *offer) *Response {
-	if len(o.removals) == 0 || o.flight != nil {
+	if len(o.removals) == 0 || o.busy() {
 		return nil
 	}
 	f, out := &flight{}, &Response{Type: o.typ, Removed: sortedKeys(o.removals)}
 	for _, name := range out.Removed {
 		_, picked := s.pickAll(o, name)
-		f.changes = append(f.changes, s.changed(picked)...)
+		for _, c := range picked {
+			if c.res == nil { // a virtual host that has lost its table is not seen by Envoy
+				f.changes = append(f.changes, c)
+			} else if pt := s.parts[c.key]; pt != nil {
+				s.release(pt, c.seq, "")
+			}
+		}
 	}
 	f.removed = out.Removed
 	o.removals = map[string]bool{}
@@ -348,7 +430,7 @@ func (s *Store) launch(o *offer, f *flight, out *Response) *Response {
 	s.nonce++
 	f.nonce = strconv.FormatUint(s.nonce, 10)
 	out.Nonce = f.nonce
-	o.flight = f
+	o.flights = append(o.flights, f)
 	return out
 }
 
@@ -366,11 +448,14 @@ func (s *Store) changed(picked []change) []change {
 // Ack takes Envoy's acceptance of the response nonce. An unknown nonce is ignored.
 func (s *Store) Ack(typ, nonce string) {
 	o := s.offers[typ]
-	if o == nil || o.flight == nil || o.flight.nonce != nonce {
+	if o == nil {
 		return
 	}
-	f := o.flight
-	o.flight, o.answered = nil, true
+	f := o.land(nonce)
+	if f == nil {
+		return
+	}
+	o.answered = true
 	for _, i := range f.items {
 		if o.expects(i.name) {
 			o.held[i.name] = i.version
@@ -382,14 +467,7 @@ func (s *Store) Ack(typ, nonce string) {
 	for _, c := range f.changes {
 		s.accept(c.key, c.res, c.seq)
 	}
-	endpoints := s.offers[Endpoints]
-	for _, name := range f.rewarm {
-		if endpoints.expects(name) {
-			endpoints.forget(name)
-			endpoints.dirty[name] = true
-		}
-	}
-	if o.trial != nil {
+	if f.test && o.trial != nil {
 		s.passed(o)
 	}
 }

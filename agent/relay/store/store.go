@@ -72,7 +72,6 @@ type part struct {
 	good    *Resource  // what Envoy last accepted; nil: nothing
 	bad     *rejection // Envoy rejected want
 	seq     uint64     // of the push that brought want
-	push    *push      // the push that brought want
 	waiters []*push    // pushes whose answer waits for Envoy's word on this part
 }
 
@@ -98,7 +97,8 @@ type Store struct {
 	tables map[string][]string // route table → names of its virtual host resources, sorted
 	offers map[string]*offer   // by type; VirtualHost has none
 	first  map[string]bool     // types whose initial state has arrived
-	late   map[string][]string // rejections that no nonce of this stream can carry yet
+	nonces map[string]string   // last nonce of each type on this upstream stream
+	late   map[string][]string // rejections for which this stream has no nonce yet
 	outbox []Request
 	stream uint64 // counts upstream streams
 	seq    uint64 // counts pushes
@@ -109,7 +109,7 @@ type Store struct {
 func New() *Store {
 	s := &Store{
 		parts: map[key]*part{}, tables: map[string][]string{}, offers: map[string]*offer{},
-		first: map[string]bool{}, late: map[string][]string{},
+		first: map[string]bool{}, nonces: map[string]string{}, late: map[string][]string{},
 	}
 	for _, typ := range eager() {
 		if typ != VirtualHost {
@@ -130,6 +130,7 @@ func (s *Store) Complete() bool { return len(s.first) == len(eager()) }
 func (s *Store) Connect() []Request {
 	s.stream++
 	s.outbox = nil
+	clear(s.nonces)
 	initial := map[string]map[string]string{}
 	for k, p := range s.parts {
 		r := p.want
@@ -169,6 +170,7 @@ func (s *Store) Apply(in Push) {
 	s.seq++
 	p := &push{typ: in.Type, nonce: in.Nonce, stream: s.stream, seq: s.seq, errs: s.late[in.Type]}
 	delete(s.late, in.Type)
+	s.nonces[in.Type] = in.Nonce
 	p.open = 1 // held open until every part is applied
 	for _, r := range in.Resources {
 		s.set(p, key{in.Type, r.Name}, r)
@@ -198,7 +200,7 @@ func (s *Store) set(p *push, k key, r *Resource) {
 		p.errs = append(p.errs, pt.bad.message)
 		return
 	}
-	pt.want, pt.bad, pt.seq, pt.push = r, nil, p.seq, p
+	pt.want, pt.bad, pt.seq = r, nil, p.seq
 	o, name := s.offerOf(k)
 	if o == nil || !o.expects(name) {
 		if r == nil {
@@ -230,7 +232,17 @@ func (s *Store) settle(p *push) {
 		s.outbox = append(s.outbox, Request{Type: p.typ, Nonce: p.nonce, Error: strings.Join(p.errs, "; ")})
 		return
 	}
-	s.late[p.typ] = append(s.late[p.typ], p.errs...)
+	s.complain(p.typ, p.errs)
+}
+
+// complain reports rejections whose own push cannot carry them any more: it was answered
+// before Envoy loaded the resource, or it came on a stream that is gone.
+func (s *Store) complain(typ string, errs []string) {
+	if nonce := s.nonces[typ]; nonce != "" && len(errs) > 0 {
+		s.outbox = append(s.outbox, Request{Type: typ, Nonce: nonce, Error: strings.Join(errs, "; ")})
+		return
+	}
+	s.late[typ] = append(s.late[typ], errs...)
 }
 
 // accept records that Envoy took r (nil: the removal) for k, as it was at seq.
@@ -259,14 +271,9 @@ func (s *Store) reject(k key, r *Resource, seq uint64, message string) {
 	}
 	told := len(pt.waiters) > 0
 	s.release(pt, seq, message)
-	if told || pt.push == nil {
-		return
+	if !told {
+		s.complain(k.typ, []string{message})
 	}
-	if pt.push.stream == s.stream {
-		s.outbox = append(s.outbox, Request{Type: k.typ, Nonce: pt.push.nonce, Error: message})
-		return
-	}
-	s.late[k.typ] = append(s.late[k.typ], message)
 }
 
 // release settles the pushes up to seq that wait for pt; message says why Envoy refused.

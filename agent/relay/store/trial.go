@@ -23,11 +23,13 @@ type verdict struct {
 // accepted. A single changed part is guilty; several are tried in groups.
 func (s *Store) Nack(typ, nonce, message string) {
 	o := s.offers[typ]
-	if o == nil || o.flight == nil || o.flight.nonce != nonce {
+	if o == nil {
 		return
 	}
-	f := o.flight
-	o.flight = nil
+	f := o.land(nonce)
+	if f == nil {
+		return
+	}
 	for _, i := range f.items {
 		o.dirty[i.name] = true
 	}
@@ -36,16 +38,17 @@ func (s *Store) Nack(typ, nonce, message string) {
 	}
 	suspects := s.suspects(o, f)
 	switch {
-	case o.trial != nil:
+	case f.test && o.trial != nil:
 		s.failed(o, f, message)
-	case len(suspects) == 1:
+	case len(suspects) == 1 && o.trial == nil:
 		s.convict(o, []verdict{{suspects[0], message}})
-	case len(suspects) > 1:
-		keys := make([]key, len(suspects))
-		for i, c := range suspects {
-			keys[i] = c.key
+	case len(suspects) > 0:
+		if o.trial == nil {
+			o.trial = &trial{}
 		}
-		o.trial = &trial{suspects: keys, groups: split(keys, message)}
+		keys := keysOf(suspects)
+		o.trial.suspects = append(o.trial.suspects, keys...)
+		o.trial.groups = append(o.trial.groups, split(keys, message)...)
 	}
 }
 
@@ -76,6 +79,9 @@ func split(keys []key, message string) [][]key {
 	}
 	if len(quiet) > 0 && len(accused) > 0 {
 		return [][]key{quiet, accused}
+	}
+	if len(keys) == 1 {
+		return [][]key{keys}
 	}
 	return [][]key{keys[:len(keys)/2], keys[len(keys)/2:]}
 }
@@ -112,7 +118,7 @@ func isWord(c byte) bool {
 // is over.
 func (s *Store) try(o *offer) *Response {
 	for o.trial != nil {
-		f, out := &flight{}, &Response{Type: o.typ}
+		f, out := &flight{test: true}, &Response{Type: o.typ}
 		group, seen := o.trial.groups[0], map[string]bool{}
 		o.trial.now = setOf(group)
 		for _, k := range group {
@@ -122,7 +128,7 @@ func (s *Store) try(o *offer) *Response {
 			}
 			seen[name] = true
 			v, picked := s.pickAll(o, name)
-			held, holds := o.held[name]
+			held, holds := o.has(name)
 			if v == "" || v == held {
 				continue
 			}
@@ -133,8 +139,8 @@ func (s *Store) try(o *offer) *Response {
 					f.changes = append(f.changes, c)
 				}
 			}
-			if holds && o.typ == Cluster {
-				f.rewarm = append(f.rewarm, endpointsName(name, out.Resources[len(out.Resources)-1].Body))
+			if holds {
+				s.rewarm(o, name, out)
 			}
 		}
 		if len(out.Resources) > 0 {
@@ -143,6 +149,14 @@ func (s *Store) try(o *offer) *Response {
 		s.skip(o)
 	}
 	return nil
+}
+
+func keysOf(changes []change) []key {
+	out := make([]key, len(changes))
+	for i, c := range changes {
+		out[i] = c.key
+	}
+	return out
 }
 
 func setOf(keys []key) map[key]bool {
@@ -163,11 +177,7 @@ func (s *Store) passed(o *offer) {
 func (s *Store) failed(o *offer, f *flight, message string) {
 	t := o.trial
 	if len(f.changes) > 1 {
-		keys := make([]key, len(f.changes))
-		for i, c := range f.changes {
-			keys[i] = c.key
-		}
-		t.groups = append(split(keys, message), t.groups[1:]...)
+		t.groups = append(split(keysOf(f.changes), message), t.groups[1:]...)
 		return
 	}
 	for _, c := range f.changes {

@@ -52,12 +52,14 @@ func (e Engine) Ensure(ctx context.Context) (address string, err error) {
 	return e.address(), nil
 }
 
-// Find looks for a working engine without starting one. Ours goes before the machine's, because our clusters live in it.
+// Find looks for a working engine without starting one. What DOCKER_HOST names goes first; then ours, because our clusters
+// live in it; then the machine's.
 func (e Engine) Find(ctx context.Context) (address string, found bool) {
-	if e.Own(ctx) {
+	configured := os.Getenv("DOCKER_HOST")
+	if (configured == "" || configured == e.address()) && e.Own(ctx) {
 		return e.address(), true
 	}
-	if !proc.Has("docker") || os.Getenv("DOCKER_HOST") == e.address() {
+	if !proc.Has("docker") || configured == e.address() {
 		return "", false
 	}
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)

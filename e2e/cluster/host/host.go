@@ -6,6 +6,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -41,11 +42,14 @@ func (p Packager) Need(ctx context.Context, programs ...string) error {
 			strings.Join(missing, ", "), list, list)
 	}
 	err := p.Out.Step(ctx, "install from Debian: "+list, func(ctx context.Context) error {
-		if err := proc.Run(ctx, proc.Command{Args: []string{"apt-get", "update", "-q"}}); err != nil {
-			return err
-		}
+		// A source of the machine's that does not answer fails the update; what is needed may be known all the same.
+		updateErr := proc.Run(ctx, proc.Command{Args: []string{"apt-get", "update", "-q"}})
 		args := append([]string{"apt-get", "install", "-q", "-y", "--no-install-recommends"}, packages...)
-		return proc.Run(ctx, proc.Command{Args: args, Env: []string{"DEBIAN_FRONTEND=noninteractive"}})
+		err := proc.Run(ctx, proc.Command{Args: args, Env: []string{"DEBIAN_FRONTEND=noninteractive"}})
+		if err != nil {
+			return errors.Join(updateErr, err)
+		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("install %s: %w", list, err)

@@ -72,7 +72,24 @@ func (b Builder) Build(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("build node image: %w", err)
 	}
-	return image, nil
+	return image, b.prune(ctx, image)
+}
+
+// prune removes node images of earlier recipes that no cluster uses: each takes most of a gigabyte.
+func (b Builder) prune(ctx context.Context, keep string) error {
+	list, err := proc.Output(ctx, "docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository)
+	if err != nil {
+		return fmt.Errorf("list node images: %w", err)
+	}
+	for _, image := range strings.Fields(list) {
+		if image == keep {
+			continue
+		}
+		if _, err := proc.Output(ctx, "docker", "rmi", image); err != nil {
+			b.Store.Out.Say("  %s stays: a cluster uses it", image)
+		}
+	}
+	return nil
 }
 
 // parts are the inputs of the image.
@@ -160,14 +177,17 @@ func present(ctx context.Context, image string) bool {
 	return err == nil
 }
 
-// assemble makes the image. Names of its intermediate image and container are fixed, and the caller holds the lock, so what an
-// interrupted run left is taken away first.
+// assemble makes the image. The names of its scratch directory, intermediate image and container are fixed, and the caller holds
+// the lock, so what an interrupted run left is taken away first.
 func (b Builder) assemble(ctx context.Context, image string, p parts) error {
-	scratch, err := os.MkdirTemp(b.Store.Root, "assemble-*")
-	if err != nil {
+	scratch := filepath.Join(b.Store.Root, "node-image")
+	if err := cache.Remove(scratch); err != nil {
+		return fmt.Errorf("clear scratch directory: %w", err)
+	}
+	if err := os.MkdirAll(scratch, 0o755); err != nil {
 		return fmt.Errorf("make scratch directory: %w", err)
 	}
-	defer os.RemoveAll(scratch) //nolint:errcheck // scratch in the cache; nothing depends on it
+	defer os.RemoveAll(scratch) //nolint:errcheck // the next run removes it too
 	base, container := repository+"-base:building", repository+"-building"
 	// Not there is the normal case; any other trouble shows when the name is used.
 	_, _ = proc.Output(ctx, "docker", "rm", "--force", "--volumes", container)
