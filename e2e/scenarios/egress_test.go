@@ -5,94 +5,23 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/sluicemesh/sluice/e2e/stage"
 )
 
-// outside plays an external site: a server without a proxy whose Service the mesh is told
-// not to see. The cluster's DNS answers for its name, as the Internet's would.
-const outside = `
-apiVersion: v1
-kind: Service
-metadata:
-  name: site
-  annotations:
-    networking.istio.io/exportTo: "~"
-spec:
-  selector:
-    app: site
-  ports:
-  - name: http
-    port: 80
-    targetPort: 8080
----
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: site
-spec:
-  selector:
-    matchLabels:
-      app: site
-  template:
-    metadata:
-      labels:
-        app: site
-    spec:
-      terminationGracePeriodSeconds: 0
-      containers:
-      - name: site
-        image: ghcr.io/sluicemesh/demoapp:1.0
-        imagePullPolicy: IfNotPresent
-        env:
-        - name: VERSION
-          value: external-site
-`
-
-const siteURL = "http://edition.cnn.com/politics"
+const siteURL = "http://" + stage.ExternalHost + "/politics"
 
 // externalSite starts the site and makes its name resolve, for the length of the test.
 func externalSite(t *testing.T) (address string) {
 	t.Helper()
-	must(t, st.Namespace(t.Context(), "outside", false))
-	apply(t, "outside", outside)
-	must(t, st.Rollout(t.Context(), "outside", "deploy/site"))
-	address = kubectl(t, "-n", "outside", "get", "service", "site", "-o", "jsonpath={.spec.clusterIP}")
-
-	corefile := kubectl(t, "-n", "kube-system", "get", "configmap", "coredns", "-o", `jsonpath={.data.Corefile}`)
-	hosts := fmt.Sprintf("    hosts {\n        %s edition.cnn.com\n        fallthrough\n    }\n", address)
-	i := strings.Index(corefile, "    kubernetes ")
-	if i < 0 {
-		t.Fatalf("cluster DNS has no kubernetes block:\n%s", corefile)
-	}
-	t.Cleanup(func() { setCorefile(t, corefile) })
-	setCorefile(t, corefile[:i]+hosts+corefile[i:])
-	eventually(t, func(ctx context.Context) error {
-		out, err := st.Exec(ctx, "default", "deploy/sleep", "sleep", "busybox", "nslookup", "edition.cnn.com")
-		if err == nil && !strings.Contains(out, address) {
-			err = fmt.Errorf("edition.cnn.com resolves to %q", out)
+	address, undo, err := st.ExternalSite(t.Context())
+	t.Cleanup(func() {
+		if err := undo(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
 		}
-		return err
 	})
+	must(t, err)
 	return address
-}
-
-// setCorefile replaces the configuration of the cluster's DNS and restarts it.
-func setCorefile(t *testing.T, text string) {
-	t.Helper()
-	var b strings.Builder
-	b.WriteString("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: coredns\n  namespace: kube-system\ndata:\n  Corefile: |\n")
-	for line := range strings.Lines(text) {
-		b.WriteString("    " + strings.TrimRight(line, "\n") + "\n")
-	}
-	ctx := context.WithoutCancel(t.Context())
-	if err := st.Apply(ctx, "kube-system", b.String()); err != nil {
-		t.Error(err)
-	}
-	if _, err := st.Kubectl(ctx, "-n", "kube-system", "rollout", "restart", "deploy/coredns"); err != nil {
-		t.Error(err)
-	}
-	if err := st.Rollout(ctx, "kube-system", "deploy/coredns"); err != nil {
-		t.Error(err)
-	}
 }
 
 // policy sets the mesh's outboundTrafficPolicy for the length of the test.

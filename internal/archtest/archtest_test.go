@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 	"manifests":     {},
 	"samples":       {},
 	"e2e":           {"manifests", "cli"},
+	"docs":          {"agent/command", "cli"}, // the reference pages quote the programs' help
 	"bench":         {"webhook", "initcontainer", "agent", "xds"},
 	"internal":      {"internal/problem", "internal/ports", "internal/identity"},
 
