@@ -35,7 +35,7 @@ demo-down: ## remove the demo's cluster
 .PHONY: build
 build: ## the four programs, into bin/
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ $(PROGRAMS:%=./cmd/%)
+	CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags '-s -w' -o bin/ $(PROGRAMS:%=./cmd/%)
 
 .PHONY: images
 images: setup ## the container images, as archives in the cache; unchanged ones are kept

@@ -26,6 +26,9 @@ func (s Settings) PilotValues() map[string]any {
 	return overlay(values, over).(map[string]any)
 }
 
+// ProxyImageAnnotation says, on a gateway's pods, for which proxy image they were rolled out.
+const ProxyImageAnnotation = "sluicemesh.io/proxy-image"
+
 // GatewayValues are the values of the chart gateway for one gateway: new, owned by the
 // caller. kind is "ingressgateway" or "egressgateway". From low to high: what follows from
 // the name, values.gateways, the component's own fields.
@@ -38,6 +41,9 @@ func (s Settings) GatewayValues(kind string, g Gateway) map[string]any {
 		"volumeMounts":   certMounts(kind),
 	}
 	put(values, "labels", g.Label)
+	// The proxy's image comes from the injector, so another image alone would change nothing
+	// in the Deployment and its pods would stay as they are.
+	values["podAnnotations"] = map[string]any{ProxyImageAnnotation: s.Hub + "/proxyv2:" + s.Tag}
 	if global, ok := s.Values["global"].(map[string]any); ok {
 		for _, key := range []string{"imagePullPolicy", "imagePullSecrets", "priorityClassName"} {
 			put(values, key, global[key])

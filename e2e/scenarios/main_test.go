@@ -63,6 +63,9 @@ func prepare(ctx context.Context) error {
 	if err := st.Apply(ctx, "default", "samples/sleep/sleep.yaml", "samples/demoapp/demoappv10.yaml", "samples/httpbin/httpbin.yaml"); err != nil {
 		return err
 	}
+	if err := st.RestartOutdated(ctx, "default"); err != nil {
+		return err
+	}
 	return st.Rollout(ctx, "default", "deploy/sleep", "deploy/demoappv10", "deploy/httpbin")
 }
 

@@ -188,6 +188,23 @@ func (s *Stage) Rollout(ctx context.Context, namespace string, workloads ...stri
 	return nil
 }
 
+// RestartOutdated restarts the Deployments of a namespace whose pods run another proxy
+// than the one installed: proxies are replaced with their pods only.
+func (s *Stage) RestartOutdated(ctx context.Context, namespace string) error {
+	out, err := s.Kubectl(ctx, "-n", namespace, "get", "pods", "-o",
+		`jsonpath={range .items[*]}{.metadata.annotations.sidecar\.istio\.io/status}{" "}{.spec.initContainers[*].image} {.spec.containers[*].image}{"\n"}{end}`)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(out) {
+		if strings.HasPrefix(line, "{") && !strings.Contains(line, "/proxyv2:"+s.Tag) {
+			_, err := s.Kubectl(ctx, "-n", namespace, "rollout", "restart", "deployment")
+			return err
+		}
+	}
+	return nil
+}
+
 // Namespace makes a namespace, with injection or without.
 func (s *Stage) Namespace(ctx context.Context, name string, injected bool) error {
 	label := "istio-injection: disabled"
