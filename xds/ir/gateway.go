@@ -12,6 +12,7 @@ type Gateway struct {
 
 // Server is one port of a Gateway.
 type Server struct {
+	Index    int    // in the object, whose refused servers are not here
 	Port     uint16 // the user's number; the listener's is the target port of the Service
 	PortName string
 	Protocol Protocol

@@ -42,11 +42,11 @@ func Tables(c class.Class, gateways []*ir.Gateway, services []*ir.Service) ([]Ta
 	var out []Table
 	var problems []problem.Problem
 	for _, g := range selected {
-		for i, s := range g.Servers {
+		for _, s := range g.Servers {
 			port := target(c, fronts, s.Port)
 			if why := refused(c, port); why != "" {
 				problems = append(problems, problem.Problem{
-					Origin: g.From, Path: fmt.Sprintf("spec.servers[%d].port", i), Reason: "PortUnavailable", Fatal: true,
+					Origin: g.From, Path: fmt.Sprintf("spec.servers[%d].port", s.Index), Reason: "PortUnavailable", Fatal: true,
 					Message: fmt.Sprintf("port %d %s; give the gateway's Service a port %d with another targetPort", port, why, s.Port),
 				})
 				continue

@@ -29,6 +29,7 @@ func Convert(g *networkingv1.Gateway) (ir.Gateway, []problem.Problem) {
 	for i, s := range g.Spec.Servers {
 		mark := len(notes.Problems)
 		server := convertServer(notes, fmt.Sprintf("spec.servers[%d]", i), g.Namespace, s)
+		server.Index = i
 		if !notes.Failed(mark) {
 			out.Servers = append(out.Servers, server)
 		}
