@@ -100,6 +100,8 @@ func (c *converter) redirect(path string, r *networkingv1alpha3.HTTPRedirect) *i
 	if _, derived := r.RedirectPort.(*networkingv1alpha3.HTTPRedirect_DerivePort); derived {
 		out.DerivePort = r.GetDerivePort() == networkingv1alpha3.HTTPRedirect_FROM_PROTOCOL_DEFAULT
 	}
+	c.oneLine(path+".uri", r.Uri+r.PrefixRewrite)
+	c.oneLine(path+".authority", r.Authority)
 	switch out.Code {
 	case 0:
 		out.Code = 301
@@ -124,9 +126,12 @@ func (c *converter) rewrite(path string, r *networkingv1alpha3.HTTPRewrite) *ir.
 		return nil
 	}
 	out := &ir.Rewrite{URI: r.Uri, Authority: r.Authority}
+	c.oneLine(path+".uri", r.Uri)
+	c.oneLine(path+".authority", r.Authority)
 	if x := r.UriRegexRewrite; x != nil {
 		out.RegexFrom, out.RegexTo = x.Match, x.Rewrite
 		c.regex(path+".uriRegexRewrite.match", x.Match)
+		c.oneLine(path+".uriRegexRewrite.rewrite", x.Rewrite)
 		if r.Uri != "" {
 			c.Fatal(path, object.Conflict, "uri and uriRegexRewrite exclude each other; keep one")
 		}

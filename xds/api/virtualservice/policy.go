@@ -2,7 +2,6 @@ package virtualservice
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -131,37 +130,6 @@ func (c *converter) cors(path string, p *networkingv1alpha3.CorsPolicy) *ir.CORS
 			continue
 		}
 		out.Origins = append(out.Origins, ir.StringMatch{Exact: origin})
-	}
-	return out
-}
-
-func (c *converter) headers(path string, h *networkingv1alpha3.Headers) (request, response ir.HeaderOps) {
-	return c.headerOps(path+".request", h.GetRequest()), c.headerOps(path+".response", h.GetResponse())
-}
-
-func (c *converter) headerOps(path string, h *networkingv1alpha3.Headers_HeaderOperations) ir.HeaderOps {
-	var out ir.HeaderOps
-	out.Set = c.headerList(path+".set", h.GetSet())
-	out.Add = c.headerList(path+".add", h.GetAdd())
-	for i, name := range h.GetRemove() {
-		if name == "" || strings.HasPrefix(name, ":") || strings.EqualFold(name, "host") {
-			c.Fatal(fmt.Sprintf("%s.remove[%d]", path, i), object.InvalidValue, "%q cannot be removed", name)
-			continue
-		}
-		out.Remove = append(out.Remove, name)
-	}
-	return out
-}
-
-// headerList sorts headers by name. Of the pseudo headers only the host can be changed.
-func (c *converter) headerList(path string, headers map[string]string) []ir.Header {
-	var out []ir.Header
-	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		if name == "" || strings.HasPrefix(name, ":") && name != ":authority" {
-			c.Fatal(path+"["+name+"]", object.InvalidValue, "%q cannot be changed", name)
-			continue
-		}
-		out = append(out, ir.Header{Name: name, Value: headers[name]})
 	}
 	return out
 }
