@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -144,7 +145,7 @@ func (s *server) loop(ctx context.Context, ads adsStream, in <-chan *discoveryv3
 func (s *server) handle(msg *discoveryv3.DeltaDiscoveryRequest) {
 	answer := Answer{Nonce: msg.GetResponseNonce()}
 	if d := msg.GetErrorDetail(); d != nil {
-		answer.Error = d.GetMessage()
+		answer.Error = reason(d.GetMessage())
 		if answer.Error == "" {
 			answer.Error = "rejected without a reason"
 		}
@@ -157,6 +158,23 @@ func (s *server) handle(msg *discoveryv3.DeltaDiscoveryRequest) {
 		Type: msg.GetTypeUrl(), Subscribe: msg.GetResourceNamesSubscribe(),
 		Unsubscribe: msg.GetResourceNamesUnsubscribe(), Initial: msg.GetInitialResourceVersions(),
 	})
+}
+
+// reason takes out of a rejection's message the text form of whole resources, which Envoy
+// puts before what is wrong with them and which carries the mark of protobuf's debug format.
+// Envoy cuts off long messages: of a large resource it then says nothing but its text form.
+func reason(message string) string {
+	for {
+		before, dump, found := strings.Cut(message, "goo.gle/debug")
+		if !found {
+			return message
+		}
+		_, after, whole := strings.Cut(dump, "\n: ")
+		if !whole {
+			return before + "a field has a value that is not allowed (Envoy's message ends before it says which; its log may)"
+		}
+		message = before + after
+	}
 }
 
 // ended counts and logs the end of a stream.
