@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -255,7 +256,12 @@ func (a *agent) healthConfig() health.Config {
 	return health.Config{
 		Listener: a.status, Ready: a.admin.Ready, Lifecycle: a.life, Metrics: merge, LocalMetrics: s.LocalMetrics,
 		Probers: s.Probers, ProbeHost: s.ProbeHost, StatusPort: s.Port, Profiling: s.Profiling, Log: a.cfg.Log,
-		FirstReady: func() { a.metrics.StartupSeconds.Set(time.Since(a.cfg.Started).Seconds()) },
+		FirstReady: func() {
+			a.metrics.StartupSeconds.Set(time.Since(a.cfg.Started).Seconds())
+			// Taking the first configuration needs a multiple of what stays of it. Pods count
+			// resident memory, and the runtime alone would give it back over minutes.
+			debug.FreeOSMemory()
+		},
 	}
 }
 

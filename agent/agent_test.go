@@ -264,10 +264,14 @@ func TestPodFromStartToStop(t *testing.T) {
 	if err != nil || code != http.StatusOK {
 		t.Fatalf("metrics: %d %v", code, err)
 	}
-	for _, want := range []string{"istio_agent_xds_proxy_responses ", "envoy_server_live{} 1", `istio_agent_cert_expiry_seconds{resource_name="default"}`, "istio_agent_startup_duration_seconds 0."} {
+	for _, want := range []string{"istio_agent_xds_proxy_responses ", "envoy_server_live{} 1", `istio_agent_cert_expiry_seconds{resource_name="default"}`, "istio_agent_startup_duration_seconds "} {
 		if !strings.Contains(body, want) {
 			t.Errorf("metrics lack %q", want)
 		}
+	}
+
+	if strings.Contains(body, "istio_agent_startup_duration_seconds 0\n") {
+		t.Error("the startup time is not set although the proxy is ready")
 	}
 
 	p.cancel() // SIGTERM

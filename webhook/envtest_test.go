@@ -10,7 +10,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -114,7 +113,7 @@ func startWebhook(t *testing.T, config *rest.Config, authority Authority) string
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	ctrllog.SetLogger(logr.FromSlogHandler(log.Handler()))
 	cfg := Config{Authority: authority, Tag: "1.0.0", Log: log}
 	mgr, err := ctrl.NewManager(config, ctrl.Options{

@@ -3,7 +3,6 @@ package webhook
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -33,7 +32,7 @@ func testHandler(t testing.TB) *handler {
 	}
 	st := &state{native: newNative(nativeAuto)}
 	st.settings.Store(settings)
-	return &handler{state: st, metrics: m, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	return &handler{state: st, metrics: m, log: slog.New(slog.DiscardHandler)}
 }
 
 // count reads a counter.

@@ -12,7 +12,9 @@ import (
 	"fmt"
 	"log/slog"
 	"math/big"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,15 +27,19 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // signer signs for an hour, or fails while err is set.
 type signer struct {
 	t     *testing.T
+	mu    sync.Mutex // guards err and calls
 	err   error
 	calls []time.Time
 	key   *ecdsa.PrivateKey // signs the leaf for this key instead of the request's, if set
 }
 
 func (s *signer) Sign(_ context.Context, csrPEM []byte) ([]string, error) {
+	s.mu.Lock()
 	s.calls = append(s.calls, time.Now())
-	if s.err != nil {
-		return nil, s.err
+	err := s.err
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
 	}
 	block, _ := pem.Decode(csrPEM)
 	csr, err := x509.ParseCertificateRequest(block.Bytes)
@@ -48,6 +54,20 @@ func (s *signer) Sign(_ context.Context, csrPEM []byte) ([]string, error) {
 		pub = &s.key.PublicKey
 	}
 	return chain(s.t, pub, csr)
+}
+
+// fail makes later calls fail with err; nil ends that.
+func (s *signer) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+// times are the calls so far.
+func (s *signer) times() []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.calls)
 }
 
 func chain(t *testing.T, pub any, csr *x509.CertificateRequest) ([]string, error) {
@@ -87,16 +107,16 @@ func TestRenewalKeepsTheOldCertificateUntilTheNewOneIsThere(t *testing.T) {
 		if _, err := tls.X509KeyPair(first.Chain, first.Key); err != nil {
 			t.Error(err)
 		}
-		s.err = errors.New("authority is away")
+		s.fail(errors.New("authority is away"))
 		time.Sleep(40 * time.Minute)
 		synctest.Wait()
 		if now, _ := src.Current(); now != first {
 			t.Error("the old certificate is gone before the new one is there")
 		}
-		if n := len(s.calls); n < 4 {
+		if n := len(s.times()); n < 4 {
 			t.Errorf("%d attempts in 10 minutes, want retries a minute or so apart", n)
 		}
-		s.err = nil
+		s.fail(nil)
 		time.Sleep(4 * time.Minute)
 		synctest.Wait()
 		select {
@@ -125,13 +145,14 @@ func TestFirstCertificateIsRetriedWithBackoff(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		cancel()
 		<-done
-		for i := 1; i < len(s.calls); i++ {
+		calls := s.times()
+		for i := 1; i < len(calls); i++ {
 			step := min(500*time.Millisecond<<(i-1), time.Minute)
-			if gap := s.calls[i].Sub(s.calls[i-1]); gap < step/2 || gap > step {
+			if gap := calls[i].Sub(calls[i-1]); gap < step/2 || gap > step {
 				t.Errorf("wait %d = %v, want between %v and %v", i, gap, step/2, step)
 			}
 		}
-		if n := len(s.calls); n < 12 || n > 40 {
+		if n := len(calls); n < 12 || n > 40 {
 			t.Errorf("%d attempts in ten minutes", n)
 		}
 	})

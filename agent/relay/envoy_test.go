@@ -106,7 +106,7 @@ func (m *mesh) startEnvoy() {
 	}
 	defer log.Close()
 	m.proc, err = envoy.Start(envoy.Options{
-		Binary: envoytest.Binary(m.t), ConfigFile: file, LogLevel: "info", Concurrency: 1,
+		Binary: envoytest.Binary(m.t), ConfigFile: file, LogLevel: "warning", Concurrency: 1,
 		DrainTime: time.Second, FileFlush: time.Second,
 	}, log, log)
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
-	"io"
 	"log/slog"
 	"math/big"
 	"slices"
@@ -119,7 +118,13 @@ func (a *testAuthority) RootsChanged() <-chan struct{} {
 	return a.changed
 }
 
-func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// advance moves the fake clock of synctest and lets everything settle.
+func advance(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // inside synctest this is the clock, not a wait
+	synctest.Wait()
+}
 
 // run starts fn and returns a function that stops it and waits for it.
 func run(t *testing.T, fn func(context.Context) error) func() {
@@ -156,13 +161,11 @@ func TestServingRenewsAtHalfLife(t *testing.T) {
 		if got := serial(t, s); got != 1 {
 			t.Errorf("serial = %d; want 1", got)
 		}
-		time.Sleep(12*time.Hour - time.Minute)
-		synctest.Wait()
+		advance(12*time.Hour - time.Minute)
 		if got := serial(t, s); got != 1 {
 			t.Errorf("serial before half-life = %d; want 1", got)
 		}
-		time.Sleep(2 * time.Minute)
-		synctest.Wait()
+		advance(2 * time.Minute)
 		if got := serial(t, s); got != 2 {
 			t.Errorf("serial after half-life = %d; want 2", got)
 		}
@@ -180,8 +183,7 @@ func TestServingRetries(t *testing.T) {
 		s := NewServing(a, []string{"x"}, quiet())
 		start := time.Now()
 		stop := run(t, s.Start)
-		time.Sleep(time.Second)
-		synctest.Wait()
+		advance(time.Second)
 		var delays []time.Duration
 		for _, at := range a.calls() {
 			delays = append(delays, at.Sub(start))
@@ -191,8 +193,7 @@ func TestServingRetries(t *testing.T) {
 			t.Errorf("attempts differ (-want +got):\n%s", diff)
 		}
 		a.setFail(nil)
-		time.Sleep(time.Second)
-		synctest.Wait()
+		advance(time.Second)
 		if got := serial(t, s); got != 5 {
 			t.Errorf("serial = %d; want that of the fifth attempt", got)
 		}
@@ -208,8 +209,7 @@ func TestServingKeepsOld(t *testing.T) {
 		stop := run(t, s.Start)
 		synctest.Wait()
 		a.setFail(errors.New("down"))
-		time.Sleep(20 * time.Hour)
-		synctest.Wait()
+		advance(20 * time.Hour)
 		if got := serial(t, s); got != 1 {
 			t.Errorf("serial = %d; want the old 1", got)
 		}
@@ -328,8 +328,7 @@ func TestBundleRetries(t *testing.T) {
 		a := newAuthority(t)
 		b := &Bundle{Authority: a, Client: c, Revision: "default", Log: quiet()}
 		stop := run(t, func(ctx context.Context) error { return b.loop(ctx, nil) })
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
+		advance(10 * time.Minute)
 		ms := time.Millisecond
 		want := []time.Duration{0, 100 * ms, 200 * ms, 300 * ms, 400 * ms, 500 * ms, time.Minute + 500*ms, 2*time.Minute + 500*ms}
 		if diff := cmp.Diff(want, attempts); diff != "" {

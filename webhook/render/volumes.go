@@ -23,7 +23,7 @@ func (w *writer) volumes() {
 		list = append(list, v)
 		w.status.Volumes = append(w.status.Volumes, v.Name)
 	}
-	w.out.Spec.Volumes = append(list, user...)
+	w.out.Spec.Volumes = slices.Concat(list, user)
 }
 
 // pullSecrets adds the mesh's secrets that the pod does not name itself.
@@ -39,7 +39,7 @@ func (w *writer) pullSecrets() {
 		w.status.ImagePullSecrets = append(w.status.ImagePullSecrets, name)
 	}
 	if len(list) > 0 {
-		w.out.Spec.ImagePullSecrets = append(list, user...)
+		w.out.Spec.ImagePullSecrets = slices.Concat(list, user)
 	}
 }
 

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -40,7 +41,15 @@ func render(t *testing.T, name string, f api.Fragment) []byte {
 	t.Helper()
 	values := f
 	values.Problems = nil
-	text, err := yaml.Marshal(values)
+	text, err := json.Marshal(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tree any
+	if err := json.Unmarshal(text, &tree); err != nil {
+		t.Fatal(err)
+	}
+	text, err = yaml.Marshal(prune(tree))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,15 +62,32 @@ func render(t *testing.T, name string, f api.Fragment) []byte {
 		}
 		out.WriteString("# " + p.String() + fatal + "\n")
 	}
-	for line := range strings.Lines(string(text)) {
-		// Empty values say nothing.
-		if v := strings.TrimSpace(line); !strings.HasSuffix(v, ": null") && !strings.HasSuffix(v, `: ""`) &&
-			!strings.HasSuffix(v, ": false") && !strings.HasSuffix(v, ": 0") {
-			out.WriteString(line)
-		}
-	}
+	out.Write(text)
 	out.WriteString("---\n")
 	return out.Bytes()
+}
+
+// prune drops what says nothing: nulls, empty strings and false.
+func prune(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, e := range v {
+			if e = prune(e); e == nil || e == "" || e == false {
+				delete(v, k)
+			}
+		}
+		if len(v) == 0 {
+			return nil
+		}
+	case []any:
+		for i := range v {
+			v[i] = prune(v[i])
+		}
+		if len(v) == 0 {
+			return nil
+		}
+	}
+	return v
 }
 
 func TestKindNamesAreUnique(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 type bundle struct {
 	resources map[envoy.Name]*envoy.Resource
 	changed   []*envoy.Resource // sorted
-	removed   []envoy.Name      // sorted
+	gone      []*envoy.Resource // sorted; as they were
 	sorted    []*envoy.Resource // all of resources; nil: not made yet
 }
 
@@ -20,7 +20,7 @@ type bundle struct {
 // else.
 func (g *Graph) collect() {
 	for _, b := range g.bundles {
-		b.changed, b.removed = nil, nil
+		b.changed, b.gone = nil, nil
 	}
 	seen := map[wantKey]bool{}
 	for _, l := range g.nodes.layers {
@@ -40,10 +40,10 @@ func (g *Graph) collect() {
 	}
 	for id, b := range g.bundles {
 		slices.SortFunc(b.changed, compareResources)
-		slices.SortFunc(b.removed, compareNames)
+		slices.SortFunc(b.gone, compareResources)
 		if len(b.resources) == 0 {
 			b.sorted = nil
-			if len(b.removed) == 0 {
+			if len(b.gone) == 0 {
 				delete(g.bundles, id)
 			}
 		}
@@ -73,7 +73,7 @@ func (g *Graph) place(l layer, at wantKey, seen map[wantKey]bool) {
 	b.sorted = nil
 	if now == nil {
 		delete(b.resources, name)
-		b.removed = append(b.removed, name)
+		b.gone = append(b.gone, before)
 		return
 	}
 	b.resources[name] = now
@@ -109,13 +109,7 @@ func (g *Graph) updates() []envoy.Update {
 			out = append(out, u)
 			continue
 		}
-		if shared != nil {
-			u.Changed, u.Removed = shared.changed, shared.removed
-		}
-		if own != nil {
-			u.Changed, u.Removed = join(u.Changed, own.changed), join(u.Removed, own.removed)
-		}
-		moved(&u, own, shared)
+		u.Changed, u.Removed = difference(shared, own)
 		if len(u.Changed)+len(u.Removed) > 0 {
 			out = append(out, u)
 		}
@@ -123,16 +117,32 @@ func (g *Graph) updates() []envoy.Update {
 	return out
 }
 
-// moved drops removals of names that only went from the scope's bundle to the class's or
-// back: the class still has them.
-func moved(u *envoy.Update, bundles ...*bundle) {
-	has := func(n envoy.Name) bool {
-		return slices.ContainsFunc(bundles, func(b *bundle) bool { return b != nil && b.resources[n] != nil })
+// difference is what a turn changed for a class that has both bundles. A resource that
+// only went from one to the other is no change.
+func difference(shared, own *bundle) (changed []*envoy.Resource, removed []envoy.Name) {
+	var gone []*envoy.Resource
+	for _, b := range []*bundle{shared, own} {
+		if b != nil {
+			changed, gone = join(changed, b.changed), join(gone, b.gone)
+		}
 	}
-	if slices.ContainsFunc(u.Removed, has) {
-		u.Removed = slices.DeleteFunc(slices.Clone(u.Removed), has)
+	moved := func(r *envoy.Resource) bool {
+		return slices.ContainsFunc(gone, func(g *envoy.Resource) bool { return envoy.Equal(g, r) })
 	}
+	if shared != nil && own != nil && len(gone) > 0 && slices.ContainsFunc(changed, moved) {
+		changed = slices.DeleteFunc(slices.Clone(changed), moved)
+	}
+	for _, g := range gone {
+		n := envoy.Name{TypeURL: g.TypeURL, Name: g.Name}
+		if shared.has(n) || own.has(n) {
+			continue
+		}
+		removed = append(removed, n)
+	}
+	return changed, removed
 }
+
+func (b *bundle) has(n envoy.Name) bool { return b != nil && b.resources[n] != nil }
 
 // join is a followed by b; it shares memory with an argument when the other is empty.
 func join[T any](a, b []T) []T {
@@ -146,9 +156,5 @@ func join[T any](a, b []T) []T {
 }
 
 func compareResources(a, b *envoy.Resource) int {
-	return cmp.Or(strings.Compare(a.TypeURL, b.TypeURL), strings.Compare(a.Name, b.Name))
-}
-
-func compareNames(a, b envoy.Name) int {
 	return cmp.Or(strings.Compare(a.TypeURL, b.TypeURL), strings.Compare(a.Name, b.Name))
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/sluicemesh/sluice/internal/routetable"
 	"github.com/sluicemesh/sluice/xds/class"
 	"github.com/sluicemesh/sluice/xds/envoy"
+	"github.com/sluicemesh/sluice/xds/envoy/cluster"
 	"github.com/sluicemesh/sluice/xds/envoy/listener"
 	"github.com/sluicemesh/sluice/xds/incr"
 	"github.com/sluicemesh/sluice/xds/ir"
@@ -99,11 +100,11 @@ func (n *nodes) gatewayHosts(ctx *incr.Ctx, at tableKey, t gatewayTable) []wantE
 func (n *nodes) gatewayHost(ctx *incr.Ctx, t gatewayTable, mesh ir.Mesh, h view.GatewayHost) recipe {
 	r := routedHostRecipe{hostRecipe: hostRecipe{
 		table: t.table.Listener.Route, name: names.VirtualHost(h.Domain, h.Port), port: h.Port,
-		domains: h.Domain, router: true, requireTLS: h.RequireTLS,
+		domains: h.Domain, requireTLS: h.RequireTLS,
 	}}
 	rules := make([]ruleRecipe, len(h.Rules))
 	for i, rule := range h.Rules {
-		rules[i] = n.rule(ctx, client{t.class.Namespace, h.Port, mesh.RootNamespace}, rule.Service, rule.Position)
+		rules[i] = n.rule(ctx, client{t.class.Namespace, h.Port, mesh.RootNamespace, cluster.KeyOf(mesh, t.class.Families, true)}, rule.Service, rule.Position)
 	}
 	r.rules = listOf(rules)
 	return r

@@ -16,15 +16,15 @@ type objects = []*object
 
 // indexes find objects by what they say.
 type indexes struct {
-	byHost     *incr.Collection[string, objects]       // services, routes and rules of a host name or wildcard
-	slices     *incr.Collection[ir.ServiceID, objects] // by namespace and short name of the service
-	pods       *incr.Collection[string, objects]       // by namespace
-	selectors  *incr.Collection[selector, objects]     // services by a pair of their selector
-	gateways   *incr.Collection[string, objects]       // Gateways by a pair of their selector
-	bound      *incr.Collection[string, objects]       // VirtualServices by gateway
-	addresses  *incr.Collection[netip.Addr, objects]   // services by virtual address
-	shortHosts *incr.Collection[string, objects]       // by first label: hosts that look like short names
-	httpPorts  *incr.Collection[uint16, httpPort]      // who speaks HTTP on a port
+	byHost    *incr.Collection[string, objects]       // services, routes and rules of a host name or wildcard
+	slices    *incr.Collection[ir.ServiceID, objects] // by namespace and short name of the service
+	pods      *incr.Collection[string, objects]       // by namespace
+	selectors *incr.Collection[selector, objects]     // services by a pair of their selector
+	gateways  *incr.Collection[string, objects]       // Gateways by a pair of their selector
+	bound     *incr.Collection[string, objects]       // VirtualServices by gateway
+	addresses *incr.Collection[netip.Addr, objects]   // services by virtual address
+	foreign   *incr.Collection[string, objects]       // by first label: hosts that look like short names
+	httpPorts *incr.Collection[uint16, httpPort]      // who speaks HTTP on a port
 }
 
 // selector is a pair of labels in a namespace.
@@ -65,9 +65,9 @@ func newIndexes(g *incr.Graph, in *incr.Collection[objectKey, *object]) indexes 
 			}
 			return unique(out)
 		}),
-		addresses:  index(g, "addresses", in, addressesOf),
-		shortHosts: index(g, "short hosts", in, shortHostsOf),
-		httpPorts:  newHTTPPorts(g, in),
+		addresses: index(g, "addresses", in, addressesOf),
+		foreign:   index(g, "foreign hosts", in, foreignOf),
+		httpPorts: newHTTPPorts(g, in),
 	}
 }
 
@@ -102,13 +102,15 @@ func hostsOf(o *object) (out []string) {
 	return unique(out)
 }
 
-// addressesOf are the addresses that an object's services claim as names: their virtual
-// addresses, and hosts that are addresses themselves.
+// addressesOf are the addresses that an object claims as names: virtual addresses of
+// services, and hosts that are addresses themselves.
 func addressesOf(o *object) (out []netip.Addr) {
-	for _, s := range o.Services {
-		if ip, err := netip.ParseAddr(s.ID.Host); err == nil {
+	for _, h := range hostsOf(o) {
+		if ip, err := netip.ParseAddr(h); err == nil {
 			out = append(out, ip)
 		}
+	}
+	for _, s := range o.Services {
 		for _, p := range s.Addresses {
 			if p.IsSingleIP() {
 				out = append(out, p.Addr())
@@ -118,17 +120,15 @@ func addressesOf(o *object) (out []netip.Addr) {
 	return unique(out)
 }
 
-// shortHostsOf are the first labels of hosts that could be the short form of a Kubernetes
-// Service: "name", "name.namespace" and "name.namespace.svc".
-func shortHostsOf(o *object) (out []string) {
+// foreignOf are the first labels of hosts that are no Kubernetes Services: their names, or
+// short forms of them, may be short forms of Services.
+func foreignOf(o *object) (out []string) {
 	if o.key.Kind == api.Service {
 		return nil
 	}
 	for _, h := range hostsOf(o) {
-		labels := strings.Split(h, ".")
-		if len(labels) < 3 || len(labels) == 3 && labels[2] == "svc" {
-			out = append(out, labels[0])
-		}
+		first, _, _ := strings.Cut(h, ".")
+		out = append(out, first)
 	}
 	return unique(out)
 }

@@ -104,8 +104,8 @@ func (n *nodes) claims(ctx *incr.Ctx, _ pair, v scopedHost) []incr.Entry[claimKe
 			return e.Endpoints
 		},
 		Cluster: func(b ir.Backend, port uint16) string {
-			t := n.resolve(ctx, client{s.scope.Namespace, port, s.mesh.RootNamespace}, b.Host, b.Port)
-			return targetOf(t, b.Host, b.Subset).cluster
+			t := n.resolve(ctx, s.client(port), b.Host, b.Port)
+			return targetOf(t, b.Host, b.Subset, s.key).cluster
 		},
 	}
 	var out []incr.Entry[claimKey, placed]

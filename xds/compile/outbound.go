@@ -24,6 +24,7 @@ type sight struct {
 	ctx     *incr.Ctx
 	scope   scope
 	mesh    ir.Mesh
+	key     cluster.Key
 	host    *link.Host
 	service *ir.Service // nil: none is visible
 	rule    *link.Rule
@@ -35,6 +36,7 @@ type sight struct {
 func (n *nodes) see(ctx *incr.Ctx, v scopedHost) *sight {
 	s := &sight{n: n, ctx: ctx, scope: v.A, host: v.B, wants: wants{owner: v.A.id}}
 	s.mesh, _ = incr.Get(ctx, n.mesh, unit{})
+	s.key = cluster.KeyOf(s.mesh, s.scope.Families, s.scope.Router)
 	s.service = s.host.Service(s.scope.Namespace)
 	s.routes = s.host.Route(s.scope.Namespace)
 	if s.service == nil && s.routes == nil {
@@ -55,17 +57,16 @@ func (n *nodes) outbound(ctx *incr.Ctx, _ pair, v scopedHost) []wantEntry {
 		s.routesOnly()
 		return s.wants.list
 	}
-	key := cluster.KeyOf(s.mesh, s.scope.Families, s.scope.Router)
 	seen := map[uint16]bool{}
 	for _, p := range s.service.Ports {
 		if p.Protocol == ir.UDP || seen[p.Number] {
 			continue
 		}
 		seen[p.Number] = true
-		s.cluster(p, "", key)
+		s.cluster(p, "")
 		if s.rule != nil {
 			for _, sub := range s.rule.Subsets {
-				s.cluster(p, sub.Name, key)
+				s.cluster(p, sub.Name)
 			}
 		}
 		if !s.scope.Router {
@@ -75,13 +76,13 @@ func (n *nodes) outbound(ctx *incr.Ctx, _ pair, v scopedHost) []wantEntry {
 	return s.wants.list
 }
 
-func (s *sight) cluster(p ir.Port, subset string, key cluster.Key) {
-	r := clusterRecipe{service: s.service, port: p.Number, subset: subset, rule: s.rule, key: key}
+func (s *sight) cluster(p ir.Port, subset string) {
+	r := clusterRecipe{service: s.service, port: p.Number, subset: subset, rule: s.rule, key: s.key}
 	name := names.Outbound{Port: p.Number, Subset: subset, Host: s.host.Name}.String()
 	s.wants.add(clusters, name, r)
 	o := r.outbound()
-	if cluster.UsesEDS(o, key) {
-		s.wants.add(assignments, name, r.endpoints(cluster.MarksPlain(o, key)))
+	if cluster.UsesEDS(o, s.key) {
+		s.wants.add(assignments, name, r.endpoints(cluster.MarksPlain(o, s.key)))
 	}
 }
 
@@ -175,15 +176,19 @@ func (s *sight) perClass(at string, base hostRecipe, source link.Source) {
 
 func (s *sight) plain(base hostRecipe) recipe {
 	p, _ := s.service.Port(base.port)
-	return plainHostRecipe{base, s.service, targetOf(link.Target{Service: s.service, Port: p, Rule: s.rule}, s.host.Name, "")}
+	return plainHostRecipe{base, s.service, targetOf(link.Target{Service: s.service, Port: p, Rule: s.rule}, s.host.Name, "", s.key)}
 }
 
 func (s *sight) routed(base hostRecipe, positions []int) recipe {
 	rules := make([]ruleRecipe, len(positions))
 	for i, p := range positions {
-		rules[i] = s.n.rule(s.ctx, client{s.scope.Namespace, base.port, s.mesh.RootNamespace}, s.routes, p)
+		rules[i] = s.n.rule(s.ctx, s.client(base.port), s.routes, p)
 	}
 	return routedHostRecipe{hostRecipe: base, rules: listOf(rules)}
+}
+
+func (s *sight) client(port uint16) client {
+	return client{s.scope.Namespace, port, s.mesh.RootNamespace, s.key}
 }
 
 // domains are the names of the host in the table of a port, without those that belong to
@@ -196,19 +201,49 @@ func (s *sight) domains(port uint16) []string {
 			return p.IsSingleIP() && (s.scope.Families&familyOf(p.Addr()) == 0 || s.addressTaken(p.Addr(), port))
 		})
 	}
-	all := route.Domains(h, route.Client{Namespace: s.scope.Namespace, DNSDomain: s.scope.DNSDomain})
+	all := route.Domains(h, s.routeClient())
 	first, _, _ := strings.Cut(s.host.Name, ".")
-	rivals := incr.Lookup(s.ctx, s.n.index.shortHosts, first)
+	rivals := incr.Lookup(s.ctx, s.n.index.foreign, first)
 	if len(rivals) == 0 && !h.Headless {
 		return all
 	}
-	return slices.DeleteFunc(all, func(d string) bool { return d != s.host.Name && s.nameTaken(d) })
+	return slices.DeleteFunc(all, func(d string) bool { return d != s.host.Name && s.nameTaken(d, rivals) })
+}
+
+func (s *sight) routeClient() route.Client {
+	return route.Client{Namespace: s.scope.Namespace, DNSDomain: s.scope.DNSDomain}
 }
 
 // nameTaken reports whether a domain that is made from the host's name is the full name of
-// another host.
-func (s *sight) nameTaken(domain string) bool {
-	h, ok := incr.Get(s.ctx, s.n.hosts, domain)
+// another host, or a short form of one that goes first: services of the cluster before
+// others, then by name.
+func (s *sight) nameTaken(domain string, rivals objects) bool {
+	if s.exists(domain) {
+		return true
+	}
+	if strings.HasSuffix(s.host.Name, "."+s.scope.DNSDomain) {
+		return false
+	}
+	full := strings.TrimSuffix(domain, ".svc")
+	if !strings.Contains(full, ".") {
+		full += "." + s.scope.Namespace
+	}
+	if full += "." + s.scope.DNSDomain; full != s.host.Name && s.exists(full) {
+		return true
+	}
+	for _, o := range rivals {
+		for _, other := range hostsOf(o) {
+			if other < s.host.Name && s.exists(other) && slices.Contains(route.Domains(route.Host{Name: other}, s.routeClient()), domain) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// exists reports whether the scope has a virtual host of that name.
+func (s *sight) exists(host string) bool {
+	h, ok := incr.Get(s.ctx, s.n.hosts, host)
 	return ok && (h.Service(s.scope.Namespace) != nil || h.Route(s.scope.Namespace) != nil)
 }
 
@@ -219,6 +254,9 @@ func (s *sight) addressTaken(ip netip.Addr, port uint16) bool {
 	if len(group) == 1 {
 		return false
 	}
+	if s.host.Name != ip.String() && s.exists(ip.String()) {
+		return true
+	}
 	for _, o := range group {
 		for i := range o.Services {
 			other := &o.Services[i]
@@ -228,7 +266,7 @@ func (s *sight) addressTaken(ip netip.Addr, port uint16) bool {
 			_, sharesPort := other.Port(port)
 			older := other.From.Compare(s.service.From) < 0 || other.From == s.service.From && other.ID.Host < s.host.Name
 			has := slices.Contains(other.Addresses, netip.PrefixFrom(ip, ip.BitLen()))
-			if sharesPort && (older && has || other.ID.Host == ip.String()) && other.ExportTo.VisibleTo(other.ID.Namespace, s.scope.Namespace) {
+			if sharesPort && older && has && other.ExportTo.VisibleTo(other.ID.Namespace, s.scope.Namespace) {
 				return true
 			}
 		}

@@ -62,9 +62,8 @@ func (r clusterRecipe) make(ctx *incr.Ctx, n *nodes) *envoy.Resource {
 		o.AllMeshTLS = peers.AllMeshTLS && r.service.Resolution == ir.Passthrough
 	}
 	if r.service.Resolution == ir.DNS || r.service.Resolution == ir.DNSRoundRobin {
-		o.Service.Endpoints = nil
 		if eps, ok := incr.Get(ctx, n.endpoints, at); ok {
-			o.Service.Endpoints = eps.Endpoints
+			o.Endpoints = eps.Endpoints
 		}
 	}
 	from := []problem.Origin{r.service.From}
@@ -150,13 +149,12 @@ type hostRecipe struct {
 	table, name string
 	port        uint16
 	domains     string // joined by commas
-	router      bool
 	requireTLS  bool
 }
 
 func (r hostRecipe) host() route.VirtualHost {
 	return route.VirtualHost{
-		Name: r.name, Domains: strings.Split(r.domains, ","), Port: r.port, Router: r.router, RequireTLS: r.requireTLS,
+		Name: r.name, Domains: strings.Split(r.domains, ","), Port: r.port, RequireTLS: r.requireTLS,
 	}
 }
 

@@ -1,7 +1,9 @@
 package compile
 
 import (
+	"github.com/sluicemesh/sluice/xds/envoy/cluster"
 	"github.com/sluicemesh/sluice/xds/envoy/route"
+	"github.com/sluicemesh/sluice/xds/envoy/tlscontext"
 	"github.com/sluicemesh/sluice/xds/incr"
 	"github.com/sluicemesh/sluice/xds/ir"
 	"github.com/sluicemesh/sluice/xds/link"
@@ -13,23 +15,26 @@ type client struct {
 	namespace string
 	port      uint16 // of the listener or server
 	root      string // namespace of mesh-wide rules
+	key       cluster.Key
 }
 
 // target is a destination as a virtual host depends on it.
 type target struct {
 	cluster string
-	sniffed bool
+	alpn    tlscontext.ALPN
 	hash    *ir.HashOn
 }
 
 // targetOf describes a resolved destination.
-func targetOf(t link.Target, host, subset string) target {
+func targetOf(t link.Target, host, subset string, key cluster.Key) target {
 	out := target{cluster: names.Outbound{Port: t.Port.Number, Subset: subset, Host: host}.String()}
 	policy := t.Rule.For(subset, t.Port.Number)
 	out.hash = policy.Hash
-	if t.Service != nil {
-		p, known := t.Service.Port(t.Port.Number)
-		out.sniffed = known && (p.Protocol == ir.Auto || policy.UseClientProto && !p.Protocol.IsHTTP2())
+	if t.Service == nil {
+		return out
+	}
+	if p, known := t.Service.Port(t.Port.Number); known {
+		out.alpn = cluster.RouteALPN(cluster.Outbound{Service: *t.Service, Port: p, Policy: policy}, key)
 	}
 	return out
 }
@@ -47,11 +52,11 @@ func (n *nodes) rule(ctx *incr.Ctx, c client, v *ir.VirtualService, position int
 	r := v.HTTP[position]
 	targets := make([]target, len(r.Backends))
 	for i, b := range r.Backends {
-		targets[i] = targetOf(n.resolve(ctx, c, b.Host, b.Port), b.Host, b.Subset)
+		targets[i] = targetOf(n.resolve(ctx, c, b.Host, b.Port), b.Host, b.Subset, c.key)
 	}
 	mirrors := make([]string, len(r.Mirrors))
 	for i, m := range r.Mirrors {
-		mirrors[i] = targetOf(n.resolve(ctx, c, m.Host, m.Port), m.Host, m.Subset).cluster
+		mirrors[i] = targetOf(n.resolve(ctx, c, m.Host, m.Port), m.Host, m.Subset, c.key).cluster
 	}
 	return ruleRecipe{v, position, listOf(targets), listOf(mirrors)}
 }
@@ -71,5 +76,5 @@ func (r ruleRecipe) rule() route.Rule {
 }
 
 func (t target) target() route.Target {
-	return route.Target{Cluster: t.cluster, Sniffed: t.sniffed, Hash: t.hash}
+	return route.Target{Cluster: t.cluster, ALPN: t.alpn, Hash: t.hash}
 }

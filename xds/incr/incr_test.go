@@ -85,6 +85,27 @@ func TestKeyMovesBetweenRows(t *testing.T) {
 	}
 }
 
+// TestGroupTellsEqualMembersApart replaces a member by another that the collection's
+// equality takes for the same.
+func TestGroupTellsEqualMembersApart(t *testing.T) {
+	type member struct {
+		key   string
+		value int
+	}
+	g := New(nil)
+	in := NewInput[string](g, "in", func(a, b member) bool { return a.value == b.value })
+	group := Index(g, "group", in.Collection, func(string, member) []string { return []string{"g"} },
+		func(a, b member) int { return strings.Compare(a.key, b.key) })
+	in.Set("a", member{"a", 1})
+	g.Turn()
+	in.Delete("a")
+	in.Set("b", member{"b", 1})
+	g.Turn()
+	if got, _ := group.Get("g"); len(got) != 1 || got[0].key != "b" {
+		t.Errorf("group = %v, want b", got)
+	}
+}
+
 func mustPanic(t *testing.T, want string, fn func()) {
 	t.Helper()
 	defer func() {

@@ -20,7 +20,9 @@ type index[K comparable, V any, G comparable] struct {
 //
 // An index is a collection like any other: a FlatMap over it runs once per group.
 func Index[K comparable, V any, G comparable](g *Graph, name string, in *Collection[K, V], groups func(K, V) []G, compare func(a, b V) int) *Collection[G, []V] {
-	equal := func(a, b []V) bool { return slices.EqualFunc(a, b, in.equal) }
+	// Members may be equal as values and yet come from different keys: the order tells.
+	same := func(a, b V) bool { return compare(a, b) == 0 && in.equal(a, b) }
+	equal := func(a, b []V) bool { return slices.EqualFunc(a, b, same) }
 	x := &index[K, V, G]{Collection: newCollection[G](name, equal), groups: groups, compare: compare}
 	in.subs = append(in.subs, func(ch *Change[K, V]) { x.pending = append(x.pending, *ch) })
 	x.order = g.add(x)
@@ -45,8 +47,10 @@ func (x *index[K, V, G]) run() {
 		}
 		return w
 	}
-	for i := range x.pending {
-		ch := &x.pending[i]
+	pending := x.pending
+	x.pending = nil // a first turn is large: its memory must not stay
+	for i := range pending {
+		ch := &pending[i]
 		if ch.Had {
 			for _, g := range x.groups(ch.Key, ch.Old) {
 				w := at(g)
@@ -60,7 +64,6 @@ func (x *index[K, V, G]) run() {
 			}
 		}
 	}
-	x.pending = x.pending[:0]
 	for _, g := range order {
 		x.rebuild(g, work[g])
 	}

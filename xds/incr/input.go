@@ -16,7 +16,7 @@ type edit[K comparable, V any] struct {
 // NewInput adds an input to g. equal says when an edit changes nothing; the name is for
 // messages.
 func NewInput[K comparable, V any](g *Graph, name string, equal func(a, b V) bool) *Input[K, V] {
-	in := &Input[K, V]{Collection: newCollection[K](name, equal), staged: map[K]int{}}
+	in := &Input[K, V]{Collection: newCollection[K](name, equal)}
 	in.order = g.add(in)
 	return in
 }
@@ -33,6 +33,9 @@ func (in *Input[K, V]) stage(e edit[K, V]) {
 		in.edits[i] = e
 		return
 	}
+	if in.staged == nil {
+		in.staged = map[K]int{}
+	}
 	in.staged[e.key] = len(in.edits)
 	in.edits = append(in.edits, e)
 }
@@ -47,6 +50,5 @@ func (in *Input[K, V]) run() {
 			at.tidy()
 		}
 	}
-	in.edits = nil
-	clear(in.staged)
+	in.edits, in.staged = nil, nil
 }

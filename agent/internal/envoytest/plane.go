@@ -40,7 +40,7 @@ func NewPlane() *Plane {
 // Start listens on loopback, after a Stop on the same port again.
 func (p *Plane) Start(t testing.TB) {
 	t.Helper()
-	addr := p.addr
+	addr := p.Address()
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
@@ -48,7 +48,9 @@ func (p *Plane) Start(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.mu.Lock()
 	p.addr = lis.Addr().String()
+	p.mu.Unlock()
 	p.srv, p.done = grpc.NewServer(), make(chan struct{})
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(p.srv, p)
 	if p.Register != nil {
@@ -69,8 +71,12 @@ func (p *Plane) Stop() {
 	<-p.done
 }
 
-// Address is host:port.
-func (p *Plane) Address() string { return p.addr }
+// Address is host:port, empty before the first Start.
+func (p *Plane) Address() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.addr
+}
 
 // Set adds or changes resources of a type; the version is new for each call.
 func (p *Plane) Set(t testing.TB, typ string, resources map[string]proto.Message) {

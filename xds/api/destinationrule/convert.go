@@ -31,7 +31,7 @@ const policyFields = `%.loadBalancer.simple %.loadBalancer.consistentHash.httpHe
 	%.outlierDetection.interval.* %.outlierDetection.baseEjectionTime.* %.outlierDetection.maxEjectionPercent
 	%.outlierDetection.minHealthPercent
 	%.tls.mode %.tls.clientCertificate %.tls.privateKey %.tls.caCertificates %.tls.subjectAltNames %.tls.sni
-	%.tls.insecureSkipVerify.* %.port.number `
+	%.tls.insecureSkipVerify.* %.tls.credentialName %.port.number `
 
 // Convert returns the rule. ok is false when it cannot be programmed.
 func Convert(r *networkingv1.DestinationRule, mesh ir.Mesh) (out ir.DestinationRule, ok bool, problems []problem.Problem) {
@@ -74,7 +74,8 @@ func Convert(r *networkingv1.DestinationRule, mesh ir.Mesh) (out ir.DestinationR
 type converter struct{ object.Notes }
 
 func supported() object.Supported {
-	list := "host exportTo workloadSelector.* subsets.name subsets.labels "
+	// Tunnels and credentials have refusals of their own.
+	list := "host exportTo workloadSelector.* subsets.name subsets.labels trafficPolicy.tunnel.* subsets.trafficPolicy.tunnel.* "
 	for _, at := range []string{
 		"trafficPolicy", "trafficPolicy.portLevelSettings",
 		"subsets.trafficPolicy", "subsets.trafficPolicy.portLevelSettings",

@@ -10,12 +10,19 @@ import (
 
 // Supported is the set of fields that a conversion reads, as paths of JSON names without
 // positions: "http.match.uri". A path that ends in ".*" stands for everything below it.
+//
+// The value is true for the paths themselves and false for the messages above them.
 type Supported map[string]bool
 
 // Fields makes a Supported of a list of words separated by white space.
 func Fields(list string) Supported {
 	out := Supported{}
 	for w := range strings.FieldsSeq(list) {
+		for i, c := range w {
+			if c == '.' && !out[w[:i]] {
+				out[w[:i]] = false
+			}
+		}
 		out[w] = true
 	}
 	return out
@@ -42,8 +49,9 @@ func (n *Notes) walk(m protoreflect.Message, bare, path string, supported Suppor
 		if supported[below+".*"] {
 			continue
 		}
-		if fd.IsMap() || fd.Kind() != protoreflect.MessageKind || supported[below] {
-			if !supported[below] {
+		read, known := supported[below]
+		if fd.IsMap() || fd.Kind() != protoreflect.MessageKind || read || !known {
+			if !read {
 				n.Warn(at, NotSupported, "the field is not supported yet and has no effect; remove it")
 			}
 			continue

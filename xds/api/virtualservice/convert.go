@@ -22,7 +22,7 @@ const supported = `hosts gateways exportTo
 	http.route.destination.* http.route.weight http.route.headers.* http.redirect.* http.directResponse.*
 	http.delegate.* http.rewrite.* http.timeout.* http.retries.* http.fault.* http.mirror.* http.mirrors.*
 	http.mirrorPercent.* http.mirrorPercentage.* http.corsPolicy.* http.headers.*
-	tcp.match.destinationSubnets tcp.match.port tcp.match.sourceLabels tcp.match.gateways tcp.match.sourceNamespace
+	tcp.match.destinationSubnets tcp.match.sourceSubnet tcp.match.port tcp.match.sourceLabels tcp.match.gateways tcp.match.sourceNamespace
 	tcp.route.destination.* tcp.route.weight
 	tls.match.sniHosts tls.match.destinationSubnets tls.match.port tls.match.sourceLabels tls.match.gateways
 	tls.match.sourceNamespace tls.route.destination.* tls.route.weight`

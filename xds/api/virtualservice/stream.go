@@ -25,6 +25,7 @@ func (c *converter) tls(path string, r *networkingv1alpha3.TLSRoute) []ir.Stream
 			Source: c.source(at, m.Port, m.SourceLabels, m.Gateways), Subnets: c.subnets(at, m.DestinationSubnets), Backends: backends,
 		}
 		route.Source.Namespace = m.SourceNamespace
+		c.noLabels(at, route.Source)
 		if len(m.SniHosts) == 0 {
 			c.Fatal(at+".sniHosts", object.Missing, "a TLS match needs sniHosts")
 		}
@@ -54,12 +55,20 @@ func (c *converter) tcp(path string, r *networkingv1alpha3.TCPRoute) []ir.Stream
 			Source: c.source(at, m.Port, m.SourceLabels, m.Gateways), Subnets: c.subnets(at, m.DestinationSubnets), Backends: backends,
 		}
 		route.Source.Namespace = m.SourceNamespace
+		c.noLabels(at, route.Source)
 		if m.SourceSubnet != "" {
 			c.Fatal(at+".sourceSubnet", object.NotSupported, "the source address cannot be matched; remove the match or the field")
 		}
 		out = append(out, route)
 	}
 	return out
+}
+
+// noLabels refuses conditions on labels: listeners are shared by the pods of a namespace.
+func (c *converter) noLabels(path string, s ir.SourceMatch) {
+	if len(s.Labels) > 0 {
+		c.Fatal(path+".sourceLabels", object.NotSupported, "source labels are supported for HTTP only; use sourceNamespace")
+	}
 }
 
 func (c *converter) subnets(path string, words []string) []string {
