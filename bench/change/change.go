@@ -39,6 +39,8 @@ type Config struct {
 	Client    string // pod
 	Crowd     string // namespace with further Services, which the client is to have first
 	Services  int    // that there are in Crowd
+	// Before is called before each ten changes, to wait for a good moment.
+	Before func(context.Context) error
 }
 
 // Sight is when one change was seen, since just before it was sent.
@@ -128,8 +130,11 @@ func (r *run) listen(w watch.Interface) {
 
 func (r *run) each(ctx context.Context) error {
 	for i := range r.config.Changes {
-		if i%20 == 0 {
+		if i%10 == 0 {
 			r.scene.Say("change: %d of %d", i, r.config.Changes)
+			if err := r.config.Before(ctx); err != nil {
+				return err
+			}
 		}
 		// Pauses of different length, lest every change meet the same phase of some timer.
 		if err := pause(ctx, time.Duration(40+i*17%60)*time.Millisecond); err != nil {

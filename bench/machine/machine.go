@@ -116,11 +116,15 @@ func parseLoad(average, stat string) (Load, error) {
 	return l, nil
 }
 
+// Busy is the part of the cores' time between two readings that was not idle, 0 to 1.
+func (l Load) Busy(before Load) float64 {
+	if l.total <= before.total {
+		return 0
+	}
+	return float64(l.busy-before.busy) / float64(l.total-before.total)
+}
+
 // Since says how busy the machine was between two readings.
 func (l Load) Since(before Load) string {
-	percent := 0.0
-	if l.total > before.total {
-		percent = 100 * float64(l.busy-before.busy) / float64(l.total-before.total)
-	}
-	return fmt.Sprintf("load %.1f before, %.1f after; all cores together %.0f %% busy meanwhile", before.Average1, l.Average1, percent)
+	return fmt.Sprintf("load %.1f before, %.1f after; all cores together %.0f %% busy meanwhile", before.Average1, l.Average1, 100*l.Busy(before))
 }

@@ -40,6 +40,7 @@ func command(s *session) *cobra.Command {
 	flags.IntVar(&s.changes, "changes", 200, "changes of endpoints that are timed")
 	flags.IntVar(&s.services, "services", 0, "further Services in the mesh for memory and change")
 	flags.IntVar(&s.endpoints, "endpoints", 2, "endpoints of each of these")
+	flags.IntVar(&s.quiet, "quiet", 0, "wait before samples until the machine is at most so many percent busy; 0 does not wait")
 	for _, c := range []struct {
 		use, short string
 		run        func(context.Context) error

@@ -31,10 +31,11 @@ type session struct {
 	out                                  io.Writer
 	scene                                scene.Config
 	rounds, changes, services, endpoints int
+	quiet                                int // percent
 }
 
 // measurement takes figures on a cluster, in the namespaces.
-type measurement func(context.Context, *scene.Scene) ([]figure.Table, error)
+type measurement func(context.Context, *scene.Scene, *machine.Quiet) ([]figure.Table, error)
 
 func (s *session) up(ctx context.Context) error {
 	_, err := scene.Open(ctx, s.scene)
@@ -55,8 +56,8 @@ func (s *session) proxy(ctx context.Context) error { return s.measure(ctx, s.loo
 
 // measure prints the machine's facts and each measurement's tables with how busy the machine was.
 func (s *session) measure(ctx context.Context, measurements ...measurement) (err error) {
-	if s.rounds < 1 || s.changes < 1 || s.changes > 65_000 || s.services < 0 || s.endpoints < 0 {
-		return errors.New("--rounds and --changes must be at least 1, --changes at most 65000, --services and --endpoints not negative")
+	if s.rounds < 1 || s.changes < 1 || s.changes > 65_000 || s.services < 0 || s.endpoints < 0 || s.quiet < 0 {
+		return errors.New("--rounds and --changes must be at least 1, --changes at most 65000, --services, --endpoints and --quiet not negative")
 	}
 	facts, err := machine.Read(proc)
 	if err != nil {
@@ -82,28 +83,35 @@ func (s *session) measure(ctx context.Context, measurements ...measurement) (err
 	return nil
 }
 
+func readLoad() (machine.Load, error) { return machine.ReadLoad(proc) }
+
 func (s *session) print(ctx context.Context, sc *scene.Scene, m measurement) error {
-	before, err := machine.ReadLoad(proc)
+	before, err := readLoad()
 	if err != nil {
 		return err
 	}
-	tables, err := m(ctx, sc)
+	q := machine.Quiet{Read: readLoad, Below: float64(s.quiet) / 100}
+	tables, err := m(ctx, sc, &q)
 	if err != nil {
 		return err
 	}
-	after, err := machine.ReadLoad(proc)
+	after, err := readLoad()
 	if err != nil {
 		return err
+	}
+	notes := []string{after.Since(before)}
+	if q.Waits > 0 {
+		notes = append(notes, fmt.Sprintf("samples waited until the machine was at most %d %% busy; %d of %d waits gave up", s.quiet, q.Missed, q.Waits))
 	}
 	for _, t := range tables {
-		t.Notes = append(t.Notes, after.Since(before))
+		t.Notes = append(t.Notes, notes...)
 		fmt.Fprint(s.out, t)
 	}
 	return nil
 }
 
-func (s *session) timePods(ctx context.Context, sc *scene.Scene) ([]figure.Table, error) {
-	r, err := startup.Measure(ctx, sc, startup.Config{Rounds: s.rounds, Injected: injected, Plain: plain})
+func (s *session) timePods(ctx context.Context, sc *scene.Scene, q *machine.Quiet) ([]figure.Table, error) {
+	r, err := startup.Measure(ctx, sc, startup.Config{Rounds: s.rounds, Injected: injected, Plain: plain, Before: q.Wait})
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +119,7 @@ func (s *session) timePods(ctx context.Context, sc *scene.Scene) ([]figure.Table
 }
 
 // lookAtProxies has one client with a proxy, beside the gateways, in a mesh of some size.
-func (s *session) lookAtProxies(ctx context.Context, sc *scene.Scene) ([]figure.Table, error) {
+func (s *session) lookAtProxies(ctx context.Context, sc *scene.Scene, q *machine.Quiet) ([]figure.Table, error) {
 	const client = "client"
 	if err := sc.RunPod(ctx, injected, sc.Sleeper(client)); err != nil {
 		return nil, err
@@ -120,7 +128,7 @@ func (s *session) lookAtProxies(ctx context.Context, sc *scene.Scene) ([]figure.
 		return nil, err
 	}
 	changes, err := change.Measure(ctx, sc, change.Config{
-		Changes: s.changes, Namespace: injected, Client: client, Crowd: crowd, Services: s.services,
+		Changes: s.changes, Namespace: injected, Client: client, Crowd: crowd, Services: s.services, Before: q.Wait,
 	})
 	if err != nil {
 		return nil, err

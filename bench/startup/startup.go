@@ -35,6 +35,8 @@ type Config struct {
 	Rounds   int    // pods of each kind that count; one more of each goes before
 	Injected string // namespace with injection
 	Plain    string // namespace without
+	// Before is called before each pod, to wait for a good moment.
+	Before func(context.Context) error
 }
 
 // Result is what was seen.
@@ -53,8 +55,14 @@ func Measure(ctx context.Context, s *scene.Scene, cfg Config) (Result, error) {
 	var before Admission
 	for i := range cfg.Rounds + 1 {
 		s.Say("startup: round %d of %d", i, cfg.Rounds)
+		if err := cfg.Before(ctx); err != nil {
+			return Result{}, err
+		}
 		plain, err := one(ctx, s, cfg.Plain, fmt.Sprintf("plain-%d", i))
 		if err != nil {
+			return Result{}, err
+		}
+		if err := cfg.Before(ctx); err != nil {
 			return Result{}, err
 		}
 		injected, err := one(ctx, s, cfg.Injected, fmt.Sprintf("injected-%d", i))
