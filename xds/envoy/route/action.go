@@ -125,17 +125,19 @@ func share(b *ir.Backend, t Target, rewriteHost bool) *routev3.WeightedCluster_C
 	return w
 }
 
-// setTimeout limits a request, and what a gRPC client may ask for. Nil is no limit: Envoy's
-// own 15 s would end requests that nobody limited.
+// setTimeout limits a request. Nil and 0 are no limit: Envoy's own 15 s would end requests
+// that nobody limited.
+//
+// Without a limit Envoy keeps to what a gRPC client asks for. With one there must be no
+// MaxStreamDuration, not even of 0: Envoy stops reading Timeout as soon as there is.
 func setTimeout(action *routev3.RouteAction, d *time.Duration) {
-	limit := durationpb.New(0)
-	if d != nil {
-		limit = durationpb.New(*d)
+	if d != nil && *d > 0 {
+		action.Timeout = durationpb.New(*d)
+		return
 	}
-	action.Timeout = limit
+	action.Timeout = durationpb.New(0)
 	action.MaxStreamDuration = &routev3.RouteAction_MaxStreamDuration{
-		MaxStreamDuration:    durationpb.New(0),
-		GrpcTimeoutHeaderMax: limit,
+		MaxStreamDuration: durationpb.New(0), GrpcTimeoutHeaderMax: durationpb.New(0),
 	}
 }
 
