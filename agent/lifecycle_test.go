@@ -55,7 +55,7 @@ func TestLifecycle(t *testing.T) {
 		{"quit", config.Drain{Wait: 5 * time.Second}, nil, nil, func(l *lifecycle, _ *fake, _, _ context.CancelFunc) { l.Quit(); l.Quit() }, 0, 0, 1, true},
 		{"quit while draining", config.Drain{Wait: time.Hour}, nil, nil, func(l *lifecycle, _ *fake, cancel, _ context.CancelFunc) {
 			cancel()
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute) //nolint:forbidigo // the fake time of synctest
 			l.Quit()
 		}, time.Minute, 1, 1, true},
 		{"crash", config.Drain{Wait: 5 * time.Second}, nil, nil, func(_ *lifecycle, f *fake, _, _ context.CancelFunc) { close(f.done) }, 0, 0, 0, false},

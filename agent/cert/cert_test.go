@@ -108,7 +108,7 @@ func TestRenewalKeepsTheOldCertificateUntilTheNewOneIsThere(t *testing.T) {
 			t.Error(err)
 		}
 		s.fail(errors.New("authority is away"))
-		time.Sleep(40 * time.Minute)
+		time.Sleep(40 * time.Minute) //nolint:forbidigo // the fake time of synctest
 		synctest.Wait()
 		if now, _ := src.Current(); now != first {
 			t.Error("the old certificate is gone before the new one is there")
@@ -117,7 +117,7 @@ func TestRenewalKeepsTheOldCertificateUntilTheNewOneIsThere(t *testing.T) {
 			t.Errorf("%d attempts in 10 minutes, want retries a minute or so apart", n)
 		}
 		s.fail(nil)
-		time.Sleep(4 * time.Minute)
+		time.Sleep(4 * time.Minute) //nolint:forbidigo // the fake time of synctest
 		synctest.Wait()
 		select {
 		case <-changed:
@@ -142,7 +142,7 @@ func TestFirstCertificateIsRetriedWithBackoff(t *testing.T) {
 		go func() {
 			done <- Run(ctx, Config{Identity: "spiffe://td/ns/a/sa/b", Signer: s, Log: slog.New(slog.DiscardHandler)}, src)
 		}()
-		time.Sleep(10 * time.Minute)
+		time.Sleep(10 * time.Minute) //nolint:forbidigo // the fake time of synctest
 		cancel()
 		<-done
 		calls := s.times()

@@ -40,6 +40,8 @@ type Source struct {
 	Environ    []string // "NAME=value"
 	Root       string   // prefix of every file that is read
 	Interfaces []Interface
+	// Version of the agent, sent to the control plane unless ISTIO_META_ISTIO_VERSION is set.
+	Version string
 }
 
 // Interface is one network interface of the pod.

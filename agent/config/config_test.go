@@ -58,7 +58,7 @@ func TestInjectedSidecar(t *testing.T) {
 		"etc/istio/pod/annotations": "k=\"a \\\"quoted\\\" value\"\n",
 	})
 	c := load(t, Flags{Role: "sidecar", Domain: "default.svc.example.org", ProxyLogLevel: "warning,misc:error,upstream:debug", LogLevel: "default:debug"},
-		Source{Environ: injected("ISTIO_META_DNS_CAPTURE=true", `ISTIO_METAJSON_X={"deep":{"a":1},"s":"t"}`), Root: dir, Interfaces: []Interface{
+		Source{Environ: injected("ISTIO_META_DNS_CAPTURE=true", `ISTIO_METAJSON_X={"deep":{"a":1},"s":"t"}`), Root: dir, Version: "1.2.3", Interfaces: []Interface{
 			{"lo", []netip.Addr{netip.MustParseAddr("127.0.0.1")}}, {"eth0", []netip.Addr{netip.MustParseAddr("10.244.0.5"), netip.MustParseAddr("fd00::5"), netip.MustParseAddr("fe80::1")}},
 		}})
 	pc := c.Node.ProxyConfig
@@ -69,7 +69,7 @@ func TestInjectedSidecar(t *testing.T) {
 		IPs:    []netip.Addr{netip.MustParseAddr("10.244.0.5"), netip.MustParseAddr("fd00::5")},
 		Labels: map[string]string{"app": "sleep", "topology.istio.io/locality": "eu.eu-1.a"}, Annotations: map[string]string{"k": `a "quoted" value`},
 		ServiceAccount: "sleep", WorkloadName: "sleep", Owner: "kubernetes://apis/apps/v1/namespaces/default/deployments/sleep",
-		ClusterID: "Kubernetes", MeshID: "cluster.local", NodeName: "node-1", InterceptionMode: "REDIRECT",
+		ClusterID: "Kubernetes", MeshID: "cluster.local", NodeName: "node-1", InterceptionMode: "REDIRECT", Version: "1.2.3",
 		PodPorts: `[{"containerPort":80}]`, AppContainers: "sleep", Store: true,
 		Extra: map[string]string{"DNS_CAPTURE": "true", "deep": `{"a":1}`, "s": "t"},
 	}

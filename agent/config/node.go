@@ -73,6 +73,9 @@ func (l *loader) node(role nodemeta.Role, pc *meshv1alpha1.ProxyConfig, annotati
 		"POD_PORTS": &n.PodPorts, "APP_CONTAINERS": &n.AppContainers,
 		"ISTIO_VERSION": &n.Version, "ISTIO_REVISION": &n.Revision,
 	})
+	if n.Version == "" {
+		n.Version = l.src.Version
+	}
 	n.Unprivileged = meta["UNPRIVILEGED_POD"] == "true"
 	delete(meta, "UNPRIVILEGED_POD")
 	if n.InterceptionMode == "" {

@@ -63,7 +63,7 @@ func (c *Cluster) loadNode(node nodes.Node, file string, images []archive.Image)
 	if err != nil {
 		return fmt.Errorf("open image archive: %w", err)
 	}
-	defer in.Close() //nolint:errcheck // only read
+	defer in.Close()
 	if err := nodeutils.LoadImageArchive(node, in); err != nil {
 		return fmt.Errorf("node %s: %w", node, err)
 	}

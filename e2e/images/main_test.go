@@ -108,7 +108,10 @@ func share(from, to string) error {
 
 // writeModule writes a module whose programs stand in for ours.
 func writeModule(root string) error {
-	files := map[string]string{"go.mod": "module example.com/standin\n\ngo 1.26\n"}
+	files := map[string]string{
+		"go.mod":                      "module github.com/sluicemesh/sluice\n\ngo 1.26\n",
+		"internal/version/version.go": "package version\n\nvar Version string\n",
+	}
 	for _, dir := range []string{"cmd/sluiced", "cmd/sluice-agent", "cmd/sluice-init", "samples/httpbin", "samples/demoapp"} {
 		files[dir+"/main.go"] = program(dir)
 	}
@@ -125,7 +128,7 @@ func writeModule(root string) error {
 }
 
 func program(says string) string {
-	return fmt.Sprintf("package main\n\nvar version string\n\nfunc main() { println(%q, version) }\n", says)
+	return fmt.Sprintf("package main\n\nimport \"github.com/sluicemesh/sluice/internal/version\"\n\nfunc main() { println(%q, version.Version) }\n", says)
 }
 
 // open reads an archive the way docker does.

@@ -46,7 +46,7 @@ func (m SliceMembers) Kubernetes(s *ir.Service) []ir.Endpoints {
 				continue
 			}
 			for _, e := range slice.Endpoints {
-				eps.Endpoints = append(eps.Endpoints, m.endpoint(slice, e, slice.Ports[i].Number)...)
+				eps.Endpoints = append(eps.Endpoints, m.endpoint(e, slice.Ports[i].Number)...)
 			}
 		}
 		eps.Endpoints = sorted(eps.Endpoints)
@@ -55,7 +55,7 @@ func (m SliceMembers) Kubernetes(s *ir.Service) []ir.Endpoints {
 	return out
 }
 
-func (m SliceMembers) endpoint(s *ir.EndpointSlice, e ir.SliceEndpoint, port uint16) []ir.Endpoint {
+func (m SliceMembers) endpoint(e ir.SliceEndpoint, port uint16) []ir.Endpoint {
 	base := ir.Endpoint{Port: port, Health: e.Health, Weight: 1, NodeName: e.NodeName}
 	if e.Pod == "" {
 		base.Locality = m.Node(e.NodeName)

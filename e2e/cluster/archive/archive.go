@@ -30,7 +30,7 @@ func Read(file string) ([]Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer in.Close() //nolint:errcheck // only read
+	defer in.Close()
 	documents, err := small(in)
 	if err != nil {
 		return nil, err

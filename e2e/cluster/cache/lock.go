@@ -71,7 +71,7 @@ func (s Store) Held(name string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("open lock: %w", err)
 	}
-	defer file.Close() //nolint:errcheck // closing gives back a lock taken here
+	defer file.Close()
 	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
 		return false, fmt.Errorf("probe lock %s: %w", name, err)

@@ -120,7 +120,7 @@ func (e Engine) launch(ctx context.Context, arguments []string) error {
 	if err != nil {
 		return fmt.Errorf("open engine log: %w", err)
 	}
-	defer log.Close() //nolint:errcheck // dockerd has its own descriptor; nothing was written through this one
+	defer log.Close()
 	shared, err := withhold()
 	if err != nil {
 		return err

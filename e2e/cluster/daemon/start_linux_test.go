@@ -65,7 +65,7 @@ func TestWithhold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close() //nolint:errcheck // nothing is written
+	defer file.Close()
 	shared := func() bool {
 		flags, err := unix.FcntlInt(file.Fd(), unix.F_GETFD, 0)
 		if err != nil {

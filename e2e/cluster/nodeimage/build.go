@@ -187,7 +187,7 @@ func (b Builder) assemble(ctx context.Context, image string, p parts) error {
 	if err := os.MkdirAll(scratch, 0o755); err != nil {
 		return fmt.Errorf("make scratch directory: %w", err)
 	}
-	defer os.RemoveAll(scratch) //nolint:errcheck // the next run removes it too
+	defer os.RemoveAll(scratch)
 	base, container := repository+"-base:building", repository+"-building"
 	// Not there is the normal case; any other trouble shows when the name is used.
 	_, _ = proc.Output(ctx, "docker", "rm", "--force", "--volumes", container)
@@ -203,7 +203,7 @@ func (b Builder) assemble(ctx context.Context, image string, p parts) error {
 	if err != nil {
 		return fmt.Errorf("open image archive: %w", err)
 	}
-	defer images.Close() //nolint:errcheck // only read
+	defer images.Close()
 	err = proc.Run(ctx, proc.Command{Stdin: images, Args: []string{
 		"docker", "run", "--interactive", "--name", container, "--privileged", "--network", "none", "--tmpfs", "/run", "--tmpfs", "/tmp",
 		"--entrypoint", "/bin/bash", base, "-c", preload,

@@ -128,7 +128,7 @@ func needs(file string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer binary.Close() //nolint:errcheck // only read
+	defer binary.Close()
 	needed, err := binary.ImportedLibraries()
 	if err != nil {
 		return nil, err
@@ -151,7 +151,7 @@ func (c *closure) write(file string) error {
 	if err != nil {
 		return err
 	}
-	defer out.Close() //nolint:errcheck // a failed write shows on the archive's Close below
+	defer out.Close()
 	w := tar.NewWriter(out)
 	slices.SortFunc(c.links, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
 	for _, link := range c.links {
@@ -175,7 +175,7 @@ func addFile(w *tar.Writer, local, name string, mode int64) error {
 	if err != nil {
 		return err
 	}
-	defer in.Close() //nolint:errcheck // only read
+	defer in.Close()
 	info, err := in.Stat()
 	if err != nil {
 		return err

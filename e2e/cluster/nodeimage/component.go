@@ -112,7 +112,7 @@ func (c component) writeLayer(file string) error {
 	if err != nil {
 		return err
 	}
-	defer out.Close() //nolint:errcheck // a failed write shows on the archive's Close below
+	defer out.Close()
 	w := tar.NewWriter(out)
 	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "tmp/", Mode: 0o1777}); err != nil {
 		return err

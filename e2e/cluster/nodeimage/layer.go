@@ -25,7 +25,7 @@ func newRawLayer(file string) (rawLayer, error) {
 	if err != nil {
 		return rawLayer{}, err
 	}
-	defer in.Close() //nolint:errcheck // only read
+	defer in.Close()
 	sum := sha256.New()
 	size, err := io.Copy(sum, in)
 	if err != nil {

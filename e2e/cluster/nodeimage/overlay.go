@@ -59,7 +59,7 @@ func writeRoot(file, debian, kindFiles string, built compiled) error {
 	if err != nil {
 		return err
 	}
-	defer out.Close() //nolint:errcheck // a failed write shows on the archive's Close below
+	defer out.Close()
 	w := tar.NewWriter(out)
 	if err := copyTar(w, debian); err != nil {
 		return fmt.Errorf("copy root file system: %w", err)
@@ -101,7 +101,7 @@ func copyTar(w *tar.Writer, file string) error {
 	if err != nil {
 		return err
 	}
-	defer in.Close() //nolint:errcheck // only read
+	defer in.Close()
 	r := tar.NewReader(in)
 	for {
 		header, err := r.Next()

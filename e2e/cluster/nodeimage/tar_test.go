@@ -42,7 +42,7 @@ func listing(t *testing.T, file string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer in.Close() //nolint:errcheck // only read
+	defer in.Close()
 	var lines []string
 	for r := tar.NewReader(in); ; {
 		header, err := r.Next()

@@ -13,7 +13,7 @@ func TestStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said strings.Builder
 		err := New(&said).Step(t.Context(), "build", func(context.Context) error {
-			time.Sleep(25 * time.Second)
+			time.Sleep(25 * time.Second) //nolint:forbidigo // the fake time of synctest
 			return nil
 		})
 		if err != nil {
@@ -30,7 +30,7 @@ func TestStepFails(t *testing.T) {
 		var said strings.Builder
 		broken := errors.New("broken")
 		err := New(&said).Step(t.Context(), "build", func(context.Context) error {
-			time.Sleep(1234 * time.Millisecond)
+			time.Sleep(1234 * time.Millisecond) //nolint:forbidigo // the fake time of synctest
 			return broken
 		})
 		if !errors.Is(err, broken) {

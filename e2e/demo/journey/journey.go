@@ -3,7 +3,8 @@
 //
 // It is pure: pods and log lines in, a Journey out. It assumes nothing about where a
 // request should have gone: the next proxy is the one at the address that the last one
-// says it chose, and its line is the one with the same x-request-id.
+// says it chose, and its line is the one with the same x-request-id. A gateway may give a
+// request an id of its own; there the user agent, which no other request has, tells.
 package journey
 
 import (
@@ -99,7 +100,10 @@ func Follow(s Start, pods []Pod, lines func(Pod) ([]accesslog.Entry, error)) (Jo
 		id := entry.RequestID
 		pod = next
 		entry, err = find(pod, lines, func(e accesslog.Entry) bool {
-			return e.RequestID == id && (pod.Gateway || inbound(e.UpstreamCluster) || e.UpstreamHost == "")
+			if pod.Gateway {
+				return e.RequestID == id || e.UserAgent == s.Mark
+			}
+			return e.RequestID == id && (inbound(e.UpstreamCluster) || e.UpstreamHost == "")
 		})
 		if err != nil {
 			return j, err

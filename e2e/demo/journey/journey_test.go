@@ -52,6 +52,24 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// TestFollowThroughGateway: the gateway gives the request another id.
+func TestFollowThroughGateway(t *testing.T) {
+	gateway := journey.Pod{Namespace: "istio-system", Name: "gw-1", App: "gw", Address: "10.0.0.4", Proxy: "p", Gateway: true}
+	logs := map[string][]accesslog.Entry{
+		"sleep-1": {{UserAgent: "m", RequestID: "r", UpstreamHost: "10.0.0.4:80", UpstreamCluster: "outbound|80||gw"}},
+		"gw-1": {
+			{UserAgent: "m", RequestID: "s", UpstreamHost: "10.0.0.2:80", UpstreamCluster: "outbound|80||httpbin"},
+			{UserAgent: "other", RequestID: "t", UpstreamHost: "10.0.0.3:80"},
+		},
+		"httpbin-1": {{UserAgent: "m", RequestID: "s", UpstreamHost: "10.0.0.2:8080", UpstreamCluster: "inbound|8080||"}},
+	}
+	start := journey.Start{Client: sleep, Mark: "m", First: []journey.Pod{sleep}}
+	j, err := journey.Follow(start, []journey.Pod{sleep, httpbin, gateway}, func(p journey.Pod) ([]accesslog.Entry, error) { return logs[p.Name], nil })
+	if want := "sleep > proxy - gw - proxy > httpbin"; err != nil || j.Shape() != want {
+		t.Errorf("Follow = %q, %v; want %q", j.Shape(), err, want)
+	}
+}
+
 func TestFollowWaits(t *testing.T) {
 	out := accesslog.Entry{UserAgent: "m", RequestID: "r", UpstreamHost: "10.0.0.2:80"}
 	foreign := accesslog.Entry{UserAgent: "x", RequestID: "other", UpstreamHost: "10.0.0.2:80", UpstreamCluster: "inbound|80||"}

@@ -6,6 +6,7 @@ package picture
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,9 +37,14 @@ func (p Palette) bad(s string) string    { return p.Bad + s + p.Reset }
 func (p Palette) strong(s string) string { return p.Strong + s + p.Reset }
 func (p Palette) faint(s string) string  { return p.Faint + s + p.Reset }
 
-// Title draws the heading of a scene, with a line that says what it shows.
+// Title draws the heading of a scene, with lines that say what it shows.
 func (p Palette) Title(title, why string) string {
-	return "\n" + p.strong("▌ "+title) + "\n  " + p.faint(why) + "\n"
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%s\n", p.strong("▌ "+title))
+	for line := range strings.Lines(why) {
+		fmt.Fprintf(&b, "  %s\n", p.faint(strings.TrimRight(line, "\n")))
+	}
+	return b.String()
 }
 
 // Draw draws a request: a headline, its way, and what each proxy wrote about it.
@@ -48,7 +54,7 @@ func (p Palette) Draw(r Result) string {
 	if r.Failure != "" {
 		mark = p.bad("✗")
 	}
-	fmt.Fprintf(&b, "\n  %s %s → %s in %s\n", mark, r.Request, p.strong(fmt.Sprint(r.Status)), r.Took.Round(time.Millisecond))
+	fmt.Fprintf(&b, "\n  %s %s → %s in %s\n", mark, r.Request, p.strong(fmt.Sprint(r.Status)), r.Took.Round(100*time.Microsecond))
 	if len(r.Journey.Hops) > 0 {
 		fmt.Fprintf(&b, "      %s\n", p.way(r.Journey))
 	}
@@ -60,7 +66,7 @@ func (p Palette) Draw(r Result) string {
 		p.note(&b, "server's identity", r.Identities.Server)
 	}
 	if len(r.Journey.Hops) > 0 {
-		p.note(&b, "x-request-id", r.Journey.Hops[0].Entry.RequestID)
+		p.note(&b, "x-request-id", requestIDs(r.Journey))
 	}
 	if r.Answer != "" {
 		p.note(&b, "answer", r.Answer)
@@ -120,6 +126,17 @@ func (p Palette) arrow(l journey.Link) string {
 		return p.good(" ══ mTLS ══▶ ")
 	}
 	return " ? "
+}
+
+// requestIDs lists the ids under which the proxies logged the request, in the order of the way.
+func requestIDs(j journey.Journey) string {
+	var ids []string
+	for _, h := range j.Hops {
+		if !slices.Contains(ids, h.Entry.RequestID) {
+			ids = append(ids, h.Entry.RequestID)
+		}
+	}
+	return strings.Join(ids, " → ")
 }
 
 // who names the proxy of a hop by its part in the journey.

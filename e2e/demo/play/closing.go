@@ -13,6 +13,7 @@ type ending struct {
 	kubeconfig string
 	bin        string // directory with kubectl and sluice
 	gateway    string // address of the ingress gateway
+	remove     string // the command that removes the cluster
 }
 
 // closing sums up and says how to go on.
@@ -34,8 +35,8 @@ The cluster stays up. Go on with:
   kubectl exec deploy/sleep -c istio-proxy -- pilot-agent request GET /clusters
   curl -i -H Host:httpbin.example.com http://%s/status/418
   sluice version
-Remove it with: make demo-down
-`, e.kubeconfig, e.bin, e.gateway)
+Remove it with: %s
+`, e.kubeconfig, e.bin, e.gateway, e.remove)
 	if len(e.failed) > 0 {
 		b.WriteString(`To find the cause:
   kubectl get events -A --sort-by=.lastTimestamp

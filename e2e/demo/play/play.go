@@ -71,12 +71,20 @@ func Up(ctx context.Context, cfg Config) error {
 	}
 	d.say("%s", closing(ending{
 		total: elapsed(begin), requests: d.shown, failed: d.failed,
-		kubeconfig: st.Kubeconfig, bin: st.Bin(), gateway: d.gateway,
+		kubeconfig: st.Kubeconfig, bin: st.Bin(), gateway: d.gateway, remove: removal(cfg.Cluster),
 	}))
 	if len(d.failed) > 0 {
 		return fmt.Errorf("%d of %d requests did not do what is expected: %s", len(d.failed), d.shown, strings.Join(d.failed, ", "))
 	}
 	return nil
+}
+
+// removal is the command that removes a cluster.
+func removal(name string) string {
+	if name == cluster.DefaultName {
+		return "make demo-down"
+	}
+	return "go run ./e2e/demo down --name " + name
 }
 
 // Down removes the cluster.

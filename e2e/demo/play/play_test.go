@@ -84,7 +84,7 @@ func TestJudge(t *testing.T) {
 }
 
 func TestClosing(t *testing.T) {
-	e := ending{total: "41s", requests: 9, kubeconfig: "/cache/kubeconfig", bin: "/cache/bin", gateway: "172.18.255.1"}
+	e := ending{total: "41s", requests: 9, kubeconfig: "/cache/kubeconfig", bin: "/cache/bin", gateway: "172.18.255.1", remove: "make demo-down"}
 	good := closing(e)
 	for _, want := range []string{
 		"✓ All 9 requests", "41s", "export KUBECONFIG=/cache/kubeconfig", "export PATH=/cache/bin:$PATH",

@@ -44,7 +44,7 @@ func (d *director) scenes() []scene {
 		},
 		{
 			title: "A client without a proxy is served, in plain text",
-			why:   "PERMISSIVE is the default: a mesh can be entered pod by pod. This sleep runs in a namespace without injection.",
+			why:   "PERMISSIVE is the default: a mesh can be entered pod by pod.\nThis sleep runs in a namespace without injection.",
 			calls: []call{{
 				text: "GET http://httpbin.default:8000/headers", namespace: plainNamespace, url: "http://httpbin.default:8000/headers",
 				first: "httpbin", status: http.StatusOK, shape: "sleep - proxy > httpbin", check: anonymous,
@@ -52,7 +52,7 @@ func (d *director) scenes() []scene {
 		},
 		{
 			title: "In through the ingress gateway",
-			why:   "A Gateway opens port 80 for two hosts; VirtualServices say what is behind them. What no route matches gets 404.",
+			why:   "A Gateway opens port 80 for a host, a VirtualService says what is behind it.\nWhat no route matches gets 404 from the gateway.",
 			apply: []manifest{
 				{"istio-system", "samples/demoapp/gateway.yaml"},
 				{"default", "samples/demoapp/virtualservice.yaml"},
@@ -75,7 +75,7 @@ func (d *director) scenes() []scene {
 		},
 		{
 			title: "Out through the egress gateway",
-			why:   "A ServiceEntry names the site, a VirtualService sends what is for it through the gateway. The site, played by a server outside the mesh, sees the gateway's address.",
+			why:   "A ServiceEntry names the site, a VirtualService sends what is for it through the gateway.\nThe site, played by a server outside the mesh, sees the gateway's address.",
 			apply: []manifest{{"default", "samples/egress/serviceentry.yaml"}, {"default", "samples/egress/egress-gateway.yaml"}},
 			calls: []call{inside("http://"+stage.ExternalHost+"/", "sleep > proxy - istio-egressgateway - "+stage.ExternalHost, d.fromEgress)},
 		},

@@ -26,7 +26,7 @@ func main() {
 	defer stop()
 	if err := run(ctx, *kubeconfig, *ranges); err != nil {
 		fmt.Fprintln(os.Stderr, "balancer:", err)
-		os.Exit(1) //nolint:gocritic // the process ends: nothing is left for the deferred stop
+		os.Exit(1)
 	}
 }
 

@@ -16,6 +16,6 @@ func main() {
 	defer stop()
 	if err := command.New().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
-		os.Exit(1) //nolint:gocritic // the process ends: nothing is left for the deferred stop
+		os.Exit(1)
 	}
 }
