@@ -118,9 +118,10 @@ func (s *session) timePods(ctx context.Context, sc *scene.Scene, q *machine.Quie
 	return r.Tables(), nil
 }
 
-// lookAtProxies has one client with a proxy, beside the gateways, in a mesh of some size.
+// lookAtProxies has one client with a proxy, beside the gateways, in a mesh of some size, and a
+// newcomer that starts into it: the client's Envoy was asked for dumps, which cost it memory.
 func (s *session) lookAtProxies(ctx context.Context, sc *scene.Scene, q *machine.Quiet) ([]figure.Table, error) {
-	const client = "client"
+	const client, newcomer = "client", "newcomer"
 	if err := sc.RunPod(ctx, injected, sc.Sleeper(client)); err != nil {
 		return nil, err
 	}
@@ -131,6 +132,9 @@ func (s *session) lookAtProxies(ctx context.Context, sc *scene.Scene, q *machine
 		Changes: s.changes, Namespace: injected, Client: client, Crowd: crowd, Services: s.services, Before: q.Wait,
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := sc.RunPod(ctx, injected, sc.Sleeper(newcomer)); err != nil {
 		return nil, err
 	}
 	sizes, err := memory.Measure(ctx, sc, plain)

@@ -34,7 +34,7 @@ var allowed = map[string][]string{
 	"samples":       {},
 	"e2e":           {"manifests", "cli"},
 	"docs":          {"agent/command", "cli"}, // the reference pages quote the programs' help
-	"bench":         {"webhook", "initcontainer", "agent", "xds"},
+	"bench":         {"webhook", "initcontainer", "agent", "xds", "e2e"},
 	"internal":      {"internal/problem", "internal/ports", "internal/identity"},
 
 	"xds":              {"xds"},
