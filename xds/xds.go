@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -28,6 +29,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
+	"github.com/sluicemesh/sluice/internal/problem"
 	"github.com/sluicemesh/sluice/xds/api"
 	"github.com/sluicemesh/sluice/xds/auth"
 	"github.com/sluicemesh/sluice/xds/ca"
@@ -92,7 +94,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("load root certificate: %w", err)
 	}
 	l, server := newLoop(mesh, cfg)
-	mgr, err := newManager(cfg, logger, debug.Handlers(server, l.currentProblems, cfg.Version))
+	mgr, err := newManager(cfg, logger, debug.Handlers(server, func() []problem.Problem { return append(slices.Clone(l.currentProblems()), server.Problems()...) }, cfg.Version))
 	if err != nil {
 		return err
 	}

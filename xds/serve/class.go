@@ -6,6 +6,7 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/sluicemesh/sluice/internal/problem"
 	"github.com/sluicemesh/sluice/internal/routetable"
 	"github.com/sluicemesh/sluice/xds/envoy"
 )
@@ -25,8 +26,9 @@ type classState struct {
 type typeResources struct {
 	revision  uint64 // of the last change
 	resources map[string]*discoveryv3.Resource
-	log       []change // ascending revisions
-	first     uint64   // the log is complete for clients at this revision or later
+	from      map[string][]problem.Origin // which objects a resource was made from
+	log       []change                    // ascending revisions
+	first     uint64                      // the log is complete for clients at this revision or later
 }
 
 // change is a name that was set or removed in a revision.
@@ -43,7 +45,7 @@ func newClassState() *classState {
 func (s *classState) of(typeURL string) *typeResources {
 	t := s.types[typeURL]
 	if t == nil {
-		t = &typeResources{resources: map[string]*discoveryv3.Resource{}}
+		t = &typeResources{resources: map[string]*discoveryv3.Resource{}, from: map[string][]problem.Origin{}}
 		s.types[typeURL] = t
 	}
 	return t
@@ -62,7 +64,9 @@ func (s *classState) apply(u envoy.Update) {
 		}
 	}
 	for _, r := range u.Changed {
-		s.of(r.TypeURL).set(u.Revision, r.Name, encoded(r))
+		t := s.of(r.TypeURL)
+		t.set(u.Revision, r.Name, encoded(r))
+		t.from[r.Name] = r.From
 		noteTable(joined, r.TypeURL, r.Name)
 	}
 	for _, n := range u.Removed {
@@ -184,6 +188,7 @@ func (t *typeResources) remove(revision uint64, name string) {
 		return
 	}
 	delete(t.resources, name)
+	delete(t.from, name)
 	t.note(revision, name)
 }
 

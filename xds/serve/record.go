@@ -15,25 +15,19 @@ import (
 	"github.com/sluicemesh/sluice/xds/envoy"
 )
 
-// keptNames bounds how many resource names of an answer are remembered for the case that
-// the client rejects it.
+// keptNames bounds how many resource names of an answer are remembered for the client's
+// verdict on it.
 const keptNames = 64
 
 // record is what became of the answers of one type on one stream.
 type record struct {
 	sentNonce  string
 	sentAt     time.Time
-	sentNames  []string // of the last answer, at most keptNames
+	sentNames  []string // changed and removed in the last answer, at most keptNames
+	sentWhole  bool     // the last answer was about more than sentNames
 	ackedNonce string
 	ackedAt    time.Time
-	rejected   *Rejection // nil after the next acknowledgement
-}
-
-// Rejection is a proxy's refusal of an answer.
-type Rejection struct {
-	At      time.Time
-	Message string   // Envoy's own words
-	Names   []string // resources of the rejected answer, at most 64
+	rejected   []Rejection // those that stand, oldest first
 }
 
 // note reads the acknowledgement in a request, if it is one. The server's lock is held.
@@ -47,23 +41,25 @@ func (c *conn) note(typeURL, nonce string, detail *statuspb.Status) {
 	}
 	now := c.server.cfg.Now()
 	if detail == nil {
-		t.record.ackedNonce, t.record.ackedAt, t.record.rejected = nonce, now, nil
+		t.record.ackedNonce, t.record.ackedAt = nonce, now
+		t.record.accept()
 		c.server.cfg.Metrics.convergence.WithLabelValues(short(typeURL)).Observe(now.Sub(t.record.sentAt).Seconds())
 		return
 	}
-	t.record.rejected = &Rejection{At: now, Message: detail.GetMessage(), Names: t.record.sentNames}
+	res := c.server.classes[c.class].of(typeURL)
+	names := blamed(detail.GetMessage(), t.record.sentNames, res)
+	r := Rejection{At: now, Message: detail.GetMessage(), Names: names, Origins: res.origins(names)}
+	t.record.reject(r)
 	c.server.cfg.Metrics.rejected(typeURL)
 	c.server.cfg.Log.Warn("proxy rejected resources", "proxy", c.node.ID(), "type", typeURL,
-		"names", t.record.sentNames, "error", detail.GetMessage())
+		"names", names, "origin", r.Origins, "error", r.Message)
 }
 
-// sent remembers an answer that goes out. The server's lock is held.
-func (c *conn) sent(typeURL, nonce string, names []string) {
+// sent remembers an answer that goes out, whole if it was about more than names. The
+// server's lock is held.
+func (c *conn) sent(typeURL, nonce string, names []string, whole bool) {
 	t := c.state(typeURL)
-	if len(names) > keptNames {
-		names = names[:keptNames]
-	}
-	t.record.sentNonce, t.record.sentAt, t.record.sentNames = nonce, c.server.cfg.Now(), slices.Clone(names)
+	t.record.sentNonce, t.record.sentAt, t.record.sentNames, t.record.sentWhole = nonce, c.server.cfg.Now(), names, whole
 	c.server.cfg.Metrics.pushes.WithLabelValues(short(typeURL)).Inc()
 }
 
@@ -113,13 +109,15 @@ func (d deltaCallbacks) OnStreamDeltaRequest(_ int64, req *discoveryv3.DeltaDisc
 }
 
 func (d deltaCallbacks) OnStreamDeltaResponse(_ int64, _ *discoveryv3.DeltaDiscoveryRequest, resp *discoveryv3.DeltaDiscoveryResponse) {
-	names := make([]string, 0, min(len(resp.Resources), keptNames))
+	total := len(resp.Resources) + len(resp.RemovedResources)
+	names := make([]string, 0, min(total, keptNames))
 	for _, r := range resp.Resources[:min(len(resp.Resources), keptNames)] {
 		names = append(names, r.Name)
 	}
+	names = append(names, resp.RemovedResources[:min(len(resp.RemovedResources), keptNames-len(names))]...)
 	d.c.server.mu.Lock()
 	defer d.c.server.mu.Unlock()
-	d.c.sent(resp.TypeUrl, resp.Nonce, names)
+	d.c.sent(resp.TypeUrl, resp.Nonce, names, len(names) < total)
 }
 
 // sotwCallbacks is deltaCallbacks for the state-of-the-world protocol.
@@ -147,5 +145,5 @@ func (s sotwCallbacks) OnStreamRequest(_ int64, req *discoveryv3.DiscoveryReques
 func (s sotwCallbacks) OnStreamResponse(_ context.Context, _ int64, _ *discoveryv3.DiscoveryRequest, resp *discoveryv3.DiscoveryResponse) {
 	s.c.server.mu.Lock()
 	defer s.c.server.mu.Unlock()
-	s.c.sent(resp.TypeUrl, resp.Nonce, nil)
+	s.c.sent(resp.TypeUrl, resp.Nonce, nil, true)
 }

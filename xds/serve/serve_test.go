@@ -27,6 +27,7 @@ import (
 
 	"github.com/sluicemesh/sluice/internal/identity"
 	"github.com/sluicemesh/sluice/internal/nodemeta"
+	"github.com/sluicemesh/sluice/internal/problem"
 	"github.com/sluicemesh/sluice/xds/class"
 	"github.com/sluicemesh/sluice/xds/envoy"
 )
@@ -264,15 +265,64 @@ func TestRejectionIsRecordedAndNotRepeated(t *testing.T) {
 	if p.Types["CDS"] != Rejected || p.Types["EDS"] != NotSent {
 		t.Errorf("types = %v", p.Types)
 	}
-	rejection := p.Rejected["CDS"]
-	if rejection.Message != "no such load balancer" || !slices.Equal(rejection.Names, []string{"bad"}) {
-		t.Errorf("rejection = %+v", rejection)
+	rejections := p.Rejected["CDS"]
+	if len(rejections) != 1 || rejections[0].Message != "no such load balancer" || !slices.Equal(rejections[0].Names, []string{"bad"}) {
+		t.Errorf("rejections = %+v", rejections)
 	}
-	d.send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: envoy.ClusterType, ResponseNonce: resp.Nonce})
-	r.server.Publish(changed(3, res(envoy.ClusterType, "good", "2")))
-	d.want("CDS +good@2") // its arrival proves that the acknowledgement was read
-	if p := r.server.Status()[0]; p.Types["CDS"] == Rejected {
-		t.Errorf("still rejected after an acknowledgement: %v", p.Types)
+	d.ack(resp.Nonce)
+	r.server.Publish(changed(3, res(envoy.ClusterType, "bad", "2")))
+	_, resp = d.recv() // its arrival proves that the acknowledgement was read
+	if p := r.server.Status()[0]; p.Types["CDS"] != Rejected {
+		t.Errorf("not rejected any more after an acknowledgement of something else: %v", p.Types)
+	}
+	d.ack(resp.Nonce)
+	r.server.Publish(changed(4, res(envoy.ClusterType, "good", "2")))
+	d.want("CDS +good@2")
+	if p := r.server.Status()[0]; p.Types["CDS"] == Rejected || len(p.Rejected) > 0 {
+		t.Errorf("still rejected after an acknowledgement: %v", p)
+	}
+}
+
+func (d *deltaClient) ack(nonce string) {
+	d.send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: envoy.ClusterType, ResponseNonce: nonce})
+}
+
+// An agent names the resources; the objects that they were made from are the ones to tell.
+func TestRejectionNamesItsObjects(t *testing.T) {
+	r := newRig(t, nil)
+	d := r.delta(t)
+	d.send(&discoveryv3.DeltaDiscoveryRequest{Node: node(true), TypeUrl: envoy.ClusterType, ResourceNamesSubscribe: []string{"*"}})
+	r.event(t, "connect default")
+	good, bad := res(envoy.ClusterType, "good", "1"), res(envoy.ClusterType, "bad", "1")
+	service := problem.Origin{Kind: "Service", Namespace: "default", Name: "web"}
+	rule := problem.Origin{Kind: "DestinationRule.networking.istio.io", Namespace: "default", Name: "web", Generation: 3}
+	good.From, bad.From = []problem.Origin{service}, []problem.Origin{rule, service, rule}
+	r.server.Publish(whole(1, good, bad))
+	_, resp := d.recv()
+	d.send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: envoy.ClusterType, ResponseNonce: resp.Nonce,
+		ErrorDetail: &statuspb.Status{Message: "bad: too: many; of it; gone: was removed"}})
+	r.server.Publish(changed(2, res(envoy.ClusterType, "good", "2")))
+	_, resp = d.recv()
+	got := r.server.Status()[0].Rejected["CDS"]
+	if len(got) != 1 || !slices.Equal(got[0].Names, []string{"bad"}) || !slices.Equal(got[0].Origins, []problem.Origin{rule, service}) {
+		t.Errorf("rejections = %+v", got)
+	}
+	var texts []string
+	for _, p := range r.server.Problems() {
+		texts = append(texts, p.Origin.String()+" "+p.Reason)
+	}
+	want := []string{"DestinationRule.networking.istio.io default/web RejectedByProxy", "Service default/web RejectedByProxy"}
+	if !slices.Equal(texts, want) {
+		t.Errorf("problems %q, want %q", texts, want)
+	}
+	d.ack(resp.Nonce)
+	r.server.Publish(removed(3, envoy.Name{TypeURL: envoy.ClusterType, Name: "bad"}))
+	_, resp = d.recv()
+	d.ack(resp.Nonce)
+	r.server.Publish(changed(4, res(envoy.ClusterType, "good", "3")))
+	d.want("CDS +good@3")
+	if got := r.server.Problems(); len(got) > 0 {
+		t.Errorf("problems after the resource is gone: %v", got)
 	}
 }
 

@@ -30,9 +30,9 @@ type ProxyStatus struct {
 	Version   string // of the agent
 	Envoy     string
 	Connected time.Time
-	Identity  string                // proven SPIFFE ID, empty on the plaintext address
-	Types     map[string]TypeStatus // by short type name, "CDS"
-	Rejected  map[string]Rejection  // by short type name; only types in state Rejected
+	Identity  string                 // proven SPIFFE ID, empty on the plaintext address
+	Types     map[string]TypeStatus  // by short type name, "CDS"
+	Rejected  map[string][]Rejection // by short type name; only types in state Rejected
 }
 
 // Status lists the connected proxies, sorted by name.
@@ -55,7 +55,7 @@ func (c *conn) status() ProxyStatus {
 	p := ProxyStatus{
 		ID: c.node.ID(), Name: c.node.Name + "." + c.node.Namespace, ClusterID: c.node.ClusterID,
 		Version: c.node.Version, Envoy: c.node.EnvoyVersion, Connected: c.connected,
-		Types: map[string]TypeStatus{}, Rejected: map[string]Rejection{},
+		Types: map[string]TypeStatus{}, Rejected: map[string][]Rejection{},
 	}
 	if c.identity != nil {
 		p.Identity = c.identity.String()
@@ -66,9 +66,9 @@ func (c *conn) status() ProxyStatus {
 		switch {
 		case t == nil || t.record.sentNonce == "":
 			p.Types[name] = NotSent
-		case t.record.rejected != nil:
+		case len(t.record.rejected) > 0:
 			p.Types[name] = Rejected
-			p.Rejected[name] = *t.record.rejected
+			p.Rejected[name] = slices.Clone(t.record.rejected)
 		case t.record.sentNonce == t.record.ackedNonce:
 			p.Types[name] = Synced
 		default:
