@@ -246,6 +246,9 @@ func (r Result) Table() figure.Table {
 			figure.Of(own).Cells("shown by Envoy − event at the watch (the mesh's share)"),
 			figure.Of(r.Polls).Cells("(one question to Envoy and its answer)"),
 		},
-		Notes: []string{"the change itself happened between “not yet shown” and “shown”: Envoy is asked through the API server's and the kubelet's port-forward"},
+		Notes: []string{
+			"the change itself happened between “not yet shown” and “shown”: Envoy is asked through the API server's and the kubelet's port-forward",
+			"an answer occupies Envoy's main thread, which takes changes in: asking makes it later, the more Services there are",
+		},
 	}
 }
