@@ -200,7 +200,7 @@ func (r *run) poll(ctx context.Context, address string, start time.Time, s *Sigh
 		}
 		s.NotYet = asked
 		if err := pause(ctx, pollPause); err != nil {
-			return fmt.Errorf("Envoy does not show %s: %w", address, err)
+			return fmt.Errorf("the client's Envoy does not show %s: %w", address, err)
 		}
 	}
 }
