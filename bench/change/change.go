@@ -200,7 +200,7 @@ func (r *run) poll(ctx context.Context, address string, start time.Time, s *Sigh
 		}
 		s.NotYet = asked
 		if err := pause(ctx, pollPause); err != nil {
-			return fmt.Errorf("the proxy does not show %s: %w", address, err)
+			return fmt.Errorf("the client's Envoy does not show %s: %w", address, err)
 		}
 	}
 }
@@ -246,6 +246,9 @@ func (r Result) Table() figure.Table {
 			figure.Of(own).Cells("shown by Envoy − event at the watch (the mesh's share)"),
 			figure.Of(r.Polls).Cells("(one question to Envoy and its answer)"),
 		},
-		Notes: []string{"the change itself happened between “not yet shown” and “shown”: Envoy is asked through the API server's and the kubelet's port-forward"},
+		Notes: []string{
+			"the change itself happened between “not yet shown” and “shown”: Envoy is asked through the API server's and the kubelet's port-forward",
+			"an answer occupies Envoy's main thread, which takes changes in: asking makes it later, the more Services there are",
+		},
 	}
 }

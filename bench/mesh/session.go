@@ -59,6 +59,9 @@ func (s *session) measure(ctx context.Context, measurements ...measurement) (err
 	if s.rounds < 1 || s.changes < 1 || s.changes > 65_000 || s.services < 0 || s.endpoints < 0 || s.quiet < 0 {
 		return errors.New("--rounds and --changes must be at least 1, --changes at most 65000, --services, --endpoints and --quiet not negative")
 	}
+	if s.services*s.endpoints > 1<<16 {
+		return fmt.Errorf("%d Services with %d endpoints each: there are addresses for 65536 endpoints", s.services, s.endpoints)
+	}
 	facts, err := machine.Read(proc)
 	if err != nil {
 		return err

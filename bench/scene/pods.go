@@ -20,15 +20,19 @@ const (
 )
 
 // Namespace makes a namespace of the measurements, with injection or without, and returns
-// once pods can be made in it. One that is there is taken over. remove takes it away with
-// all that is in it and waits for that; it works after ctx has ended.
+// once pods can be made in it. One that is there is an error: two runs at once would measure
+// each other. remove takes it away with all that is in it and waits for that; it works after
+// ctx has ended.
 func (s *Scene) Namespace(ctx context.Context, name string, injected bool) (remove func() error, err error) {
 	label := "disabled"
 	if injected {
 		label = "enabled"
 	}
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"istio-injection": label}}}
-	if _, err := s.Client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+	switch _, err := s.Client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); {
+	case apierrors.IsAlreadyExists(err):
+		return nil, fmt.Errorf("namespace %s is there: wait for the run that uses it, or delete what a killed run left", name)
+	case err != nil:
 		return nil, fmt.Errorf("make namespace %s: %w", name, err)
 	}
 	remove = func() error { return s.removeNamespace(context.WithoutCancel(ctx), name) }
