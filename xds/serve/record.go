@@ -86,7 +86,7 @@ func served(typeURL string) error {
 	if slices.Contains(pushOrder[:], typeURL) {
 		return nil
 	}
-	return status.Error(codes.InvalidArgument, missing(typeURL).Error())
+	return status.Errorf(codes.InvalidArgument, "type %s is not served", typeURL)
 }
 
 // deltaCallbacks sees every message of a delta stream before the handler does.

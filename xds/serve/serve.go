@@ -12,7 +12,6 @@ package serve
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -199,8 +198,3 @@ func (s *Server) detach(c *conn) {
 // errBehind ends a stream that lags further behind than the log of changes reaches. The
 // client reconnects and says what it has.
 var errBehind = status.Error(codes.Unavailable, "too far behind, reconnect")
-
-// missing is the error for a type that this server does not serve.
-func missing(typeURL string) error {
-	return fmt.Errorf("type %s is not served", typeURL)
-}
