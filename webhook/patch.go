@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -17,12 +16,13 @@ import (
 // element it belongs to. Only what injection edits is compared. Inside a changed element
 // the difference is the library's.
 func createPatch(from, to *corev1.Pod) ([]byte, error) {
-	return new(patcher).patch(from, to)
+	return new(patcher).patch(from, to, fragments{})
 }
 
-// patch is createPatch; the result is p's and lasts until the next call.
-func (p *patcher) patch(from, to *corev1.Pod) ([]byte, error) {
-	p.reset()
+// patch is createPatch; the result is p's and lasts until the next call. known are parts
+// that need not be encoded again.
+func (p *patcher) patch(from, to *corev1.Pod, known fragments) ([]byte, error) {
+	p.reset(known)
 	p.stringMap("/metadata/labels", from.Labels, to.Labels)
 	p.stringMap("/metadata/annotations", from.Annotations, to.Annotations)
 	containers := named[corev1.Container]{
@@ -35,7 +35,7 @@ func (p *patcher) patch(from, to *corev1.Pod) ([]byte, error) {
 	volumes := named[corev1.Volume]{
 		name:   func(v *corev1.Volume) string { return v.Name },
 		change: (*patcher).changeVolume,
-		write:  func(p *patcher, v *corev1.Volume) { p.encode(v) },
+		write:  (*patcher).volume,
 	}
 	volumes.list(p, "/spec/volumes", from.Spec.Volumes, to.Spec.Volumes)
 	secrets := named[corev1.LocalObjectReference]{
@@ -174,24 +174,5 @@ func sameOrder(from, to *names) bool {
 func (p *patcher) changeVolume(at place, from, to *corev1.Volume) {
 	if *from != *to { // the same but for what is pointed to, mostly
 		p.element(at, from, to)
-	}
-}
-
-// element patches one element in place.
-func (p *patcher) element(at place, from, to any) {
-	if p.err != nil || reflect.DeepEqual(from, to) {
-		return
-	}
-	ops, err := difference(from, to)
-	if err != nil {
-		p.err = fmt.Errorf("compare %s/%d: %w", at.path, at.index, err)
-		return
-	}
-	for _, op := range ops {
-		at.field = op.Path
-		p.step(op.Operation, at)
-		if op.Operation != "remove" {
-			p.encode(op.Value)
-		}
 	}
 }

@@ -1,14 +1,13 @@
 package webhook
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"gomodules.xyz/jsonpatch/v2"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // patcher writes a JSON patch, step by step, into memory that it keeps for the next one.
@@ -17,6 +16,8 @@ type patcher struct {
 	path     []byte
 	keys     []string
 	from, to names
+	known    fragments
+	rest     corev1.Container
 }
 
 // whole is the index of a place that is not an element of a list.
@@ -29,8 +30,9 @@ type place struct {
 	field string // with its slash; empty for the element itself
 }
 
-func (p *patcher) reset() {
+func (p *patcher) reset(known fragments) {
 	p.appender.reset()
+	p.known = known
 	p.out = append(p.out, '[')
 }
 
@@ -43,6 +45,7 @@ func (p *patcher) forget() {
 		}
 	}
 	p.from.at, p.to.at = nil, nil
+	p.known, p.rest = fragments{}, corev1.Container{}
 }
 
 // finish closes the patch.
@@ -90,19 +93,6 @@ func (p *patcher) open(op string) {
 // escape writes a key as part of a JSON pointer (RFC 6901).
 func escape(key string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(key, "~", "~0"), "/", "~1")
-}
-
-// difference is the steps from one value to another of the same type.
-func difference(from, to any) ([]jsonpatch.Operation, error) {
-	a, err := json.Marshal(from)
-	if err != nil {
-		return nil, err
-	}
-	b, err := json.Marshal(to)
-	if err != nil {
-		return nil, err
-	}
-	return jsonpatch.CreatePatch(a, b)
 }
 
 // names is a list of names that is searched; long ones have an index.

@@ -30,6 +30,7 @@ type Source struct {
 type Settings struct {
 	Rules    policy.Rules
 	Defaults *params.Defaults
+	known    fragments // of Defaults
 }
 
 // injectorConfig is the key "config" of the injector's ConfigMap.
@@ -63,7 +64,11 @@ func NewSettings(src Source) (*Settings, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse injector config: %w", err)
 	}
-	return &Settings{Rules: rules, Defaults: defaults}, nil
+	known, err := learn(defaults)
+	if err != nil {
+		return nil, fmt.Errorf("encode what all pods share: %w", err)
+	}
+	return &Settings{Rules: rules, Defaults: defaults, known: known}, nil
 }
 
 func parseRules(text string, fallback policy.Policy) (policy.Rules, error) {

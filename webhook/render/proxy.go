@@ -33,7 +33,7 @@ func (w *writer) proxy() (corev1.Container, bool) {
 		},
 		Env:             w.environment(),
 		Resources:       *w.Proxy.Resources.DeepCopy(),
-		VolumeMounts:    mounts(),
+		VolumeMounts:    sharedMounts,
 		Lifecycle:       w.lifecycle(),
 		SecurityContext: w.proxySecurity(),
 	}

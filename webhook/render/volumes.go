@@ -15,15 +15,29 @@ const tokenSeconds int64 = 43200
 // stays: that is how another identity provider takes the place of ours.
 func (w *writer) volumes() {
 	user := w.out.Spec.Volumes
-	var list []corev1.Volume
-	for _, v := range proxyVolumes() {
-		if slices.ContainsFunc(user, func(u corev1.Volume) bool { return u.Name == v.Name }) {
+	list := make([]corev1.Volume, 0, len(sharedVolumes)+len(user))
+	added := make([]string, 0, len(sharedVolumes))
+	for i := range sharedVolumes {
+		v := &sharedVolumes[i]
+		if hasVolume(user, v.Name) {
 			continue
 		}
-		list = append(list, v)
-		w.status.Volumes = append(w.status.Volumes, v.Name)
+		list = append(list, *v)
+		added = append(added, v.Name)
 	}
-	w.out.Spec.Volumes = slices.Concat(list, user)
+	w.out.Spec.Volumes = append(list, user...)
+	if len(added) > 0 {
+		w.status.Volumes = added
+	}
+}
+
+func hasVolume(list []corev1.Volume, name string) bool {
+	for i := range list {
+		if list[i].Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // pullSecrets adds the mesh's secrets that the pod does not name itself.
