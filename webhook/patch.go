@@ -113,26 +113,45 @@ func (n named[T]) list(p *patcher, path string, from, to []T) {
 	}
 	n.fill(&p.from, from)
 	n.fill(&p.to, to)
-	if !p.from.unique() || !p.to.unique() || !sameOrder(&p.from, &p.to) {
+	if !p.from.unique() || !p.to.unique() {
 		p.step("replace", place{path: path, index: whole})
 		n.writeAll(p, to)
 		return
 	}
+	p.now = append(p.now[:0], p.from.list...)
 	for i := len(from) - 1; i >= 0; i-- {
 		if p.to.index(p.from.list[i]) < 0 {
 			p.step("remove", place{path: path, index: i})
+			p.now = slices.Delete(p.now, i, i+1)
 		}
 	}
-	// From here on every element before i is at its final place.
-	for i := range to {
-		at := place{path: path, index: i}
-		old := p.from.index(p.to.list[i])
+	moving := movers(&p.from, &p.to)
+	for i, name := range p.to.list { // every element before i is at its final place
+		old := p.from.index(name)
 		if old < 0 {
-			p.step("add", at)
+			p.step("add", place{path: path, index: i})
 			n.write(p, &to[i])
+			p.now = slices.Insert(p.now, i, name)
 			continue
 		}
-		n.change(p, at, &from[old], &to[i])
+		p.bring(path, i, name, slices.Contains(moving, name))
+		n.change(p, place{path: path, index: i}, &from[old], &to[i])
+	}
+}
+
+// bring moves elements until the named one is at i: itself, or those before it that have to
+// move.
+func (p *patcher) bring(path string, i int, name string, moves bool) {
+	if moves && p.now[i] != name {
+		from := i + slices.Index(p.now[i:], name)
+		p.move(path, from, i)
+		p.now = slices.Insert(slices.Delete(p.now, from, from+1), i, name)
+		return
+	}
+	for p.now[i] != name {
+		p.move(path, i, last)
+		gone := p.now[i]
+		p.now = append(slices.Delete(p.now, i, i+1), gone)
 	}
 }
 
@@ -153,22 +172,6 @@ func (n named[T]) writeAll(p *patcher, list []T) {
 		n.write(p, &list[i])
 	}
 	p.out = append(p.out, ']')
-}
-
-// sameOrder reports whether the names that both lists have come in the same order.
-func sameOrder(from, to *names) bool {
-	next := 0
-	for _, name := range from.list {
-		i := to.index(name)
-		if i < 0 {
-			continue
-		}
-		if i < next {
-			return false
-		}
-		next = i + 1
-	}
-	return true
 }
 
 func (p *patcher) changeVolume(at place, from, to *corev1.Volume) {

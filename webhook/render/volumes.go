@@ -25,7 +25,8 @@ func (w *writer) volumes() {
 		list = append(list, *v)
 		added = append(added, v.Name)
 	}
-	w.out.Spec.Volumes = append(list, user...)
+	list = append(list, user...)
+	w.out.Spec.Volumes = list
 	if len(added) > 0 {
 		w.status.Volumes = added
 	}
