@@ -40,7 +40,7 @@ func All() []Name {
 func Prefixes() []string {
 	return []string{
 		"readiness.status.sidecar.istio.io/", "status.sidecar.istio.io/", "traffic.sidecar.istio.io/",
-		"sidecar.istio.io/", "proxy.istio.io/", "inject.istio.io/", "prometheus.istio.io/",
+		"sidecar.istio.io/", "proxy.istio.io/", "inject.istio.io/", "prometheus.istio.io/", "sluicemesh.io/",
 	}
 }
 
@@ -61,6 +61,7 @@ func selection() []Name {
 		{Inject, Label, "Pod", "true | false", "", "Opts a pod in or out."},
 		{Inject, Annotation, "Pod", "true | false", "", "Deprecated form of the label; not seen by the API server's selectors, ignored where the label exists."},
 		{Tag, Label, "MutatingWebhookConfiguration", "tag", "", "Marks the webhook of a revision tag."},
+		{BreakGlass, Annotation, "Pod", "the reason, not empty", "", "With the guard breakGlass on, lets the pod run without a proxy while the injector is down."},
 	}
 }
 
