@@ -107,7 +107,7 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		t.GetCertificate = serving.GetCertificate
 	})
 	st := &state{native: newNative(cfg.NativeSidecars)}
-	h := &handler{state: st, metrics: m, log: cfg.Log}
+	h := &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool()}
 	server.Register(injectPath, h)
 	server.Register(injectPath+"/", h)
 	server.Register("/ready", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
