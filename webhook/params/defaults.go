@@ -19,6 +19,7 @@ type Install struct {
 	Revision      string // "default" or empty for the default revision
 	Namespace     string // where the control plane runs
 	ClusterDomain string // suffix of cluster names, "cluster.local" when empty
+	Platform      string // "openshift", or anything else for none that matters
 }
 
 // Defaults is what holds for every pod of the mesh: configuration and values, with

@@ -29,7 +29,10 @@ type Input struct {
 	// Namespace is the request's; it counts only when the pod names none, and may be empty
 	// where a file is injected.
 	Namespace string
-	Defaults  *Defaults
+	// NamespaceAnnotations are those of the pod's namespace; read on OpenShift alone, nil
+	// elsewhere.
+	NamespaceAnnotations map[string]string
+	Defaults             *Defaults
 	// Native says that the pod may use native sidecars where it does not say itself.
 	Native bool
 	// Path holds the settings of the request's path.
