@@ -36,6 +36,9 @@ type Config struct {
 	MeshConfigMap     string // "istio", with "-REVISION" unless default
 	// NativeSidecars is ENABLE_NATIVE_SIDECARS: "auto" (default), "true"; anything else is false.
 	NativeSidecars string
+	// Platform is PLATFORM: on "openshift" the ids of the proxy come from annotations of the
+	// namespace, and namespaces are watched.
+	Platform string
 	// Tag is the image tag where the values name none: the program's own version.
 	Tag string
 	// KeepBundles leaves the caBundle of the webhook configurations to somebody else.
@@ -81,7 +84,7 @@ func (c Config) dnsNames() []string {
 }
 
 func (c Config) install() params.Install {
-	return params.Install{Revision: c.Revision, Namespace: c.Namespace, ClusterDomain: c.ClusterDomain}
+	return params.Install{Revision: c.Revision, Namespace: c.Namespace, ClusterDomain: c.ClusterDomain, Platform: c.Platform}
 }
 
 // Setup adds the webhook to mgr, which must have been made with a webhook server of
@@ -107,7 +110,7 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		t.GetCertificate = serving.GetCertificate
 	})
 	st := &state{native: newNative(cfg.NativeSidecars)}
-	h := &handler{state: st, metrics: m, log: cfg.Log}
+	h := &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool()}
 	server.Register(injectPath, h)
 	server.Register(injectPath+"/", h)
 	server.Register("/ready", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -71,7 +71,7 @@ func discovery() *cobra.Command {
 func webhookConfig(cfg xds.Config) webhook.Config {
 	return webhook.Config{
 		Revision: cfg.Revision, Namespace: cfg.Namespace, ClusterDomain: cfg.ClusterDomain,
-		NativeSidecars: os.Getenv("ENABLE_NATIVE_SIDECARS"), Tag: version.Version,
+		NativeSidecars: os.Getenv("ENABLE_NATIVE_SIDECARS"), Platform: os.Getenv("PLATFORM"), Tag: version.Version,
 		KeepBundles: emptied("INJECTION_WEBHOOK_CONFIG_NAME"), Log: cfg.Log.With(slog.String("part", "webhook")),
 	}
 }
