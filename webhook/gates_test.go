@@ -23,11 +23,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluicemesh/sluice/manifests"
+	"github.com/sluicemesh/sluice/webhook/policy"
 )
 
 // TestGates compares what the API server sends to the injector, by the webhook configurations
 // that the chart installs, with the table of the specification: all labels of namespaces and
-// pods, for the default revision, the revision r1 and the tag prod of the default revision.
+// pods, for the default revision, the revision r1 and the tag prod of the default revision;
+// and what policy explains with the same table.
 func TestGates(t *testing.T) {
 	config := startAPIServer(t)
 	config.QPS = -1 // thousands of pods
@@ -57,8 +59,10 @@ func TestGates(t *testing.T) {
 		for _, tc := range []struct{ namespace, inject, want string }{
 			{"istio-system", "", "."}, {"istio-system", "true", "N"}, {"istio-system", "yes", "."}, {"kube-system", "true", "."}, {"kube-public", "", "."},
 		} {
-			if got := r.ask(t, c, gatePod(tc.namespace, "", tc.inject, "")); got != tc.want {
-				t.Errorf("namespace %s, inject=%s: %s called; want %s", tc.namespace, tc.inject, got, tc.want)
+			pod := gatePod(tc.namespace, "", tc.inject, "")
+			told := r.explain(pod, map[string]string{"istio-injection": "enabled"})
+			if got := r.ask(t, c, pod); got != tc.want || told != tc.want {
+				t.Errorf("namespace %s, inject=%s: %s called, and Settle says %s; want %s", tc.namespace, tc.inject, got, told, tc.want)
 			}
 		}
 	})
@@ -75,6 +79,7 @@ func TestGates(t *testing.T) {
 
 	// The tag "default" gives another revision what only the default one has.
 	remove(t, c, byDefault, r1)
+	r.webhooks = nil
 	r.install(t, c, chart(t, map[string]any{"revision": "r1", "revisionTags": []any{"default", "prod"}}), "r1")
 	waitFor(t, "the tag default", func() bool { return r.ask(t, c, gatePod("enabled-none", "", "", "")) == "N" })
 	waitFor(t, "the tag prod", func() bool { return r.ask(t, c, gatePod("none-prod", "", "", "")) == "P" })
@@ -172,6 +177,10 @@ func (r *recorder) testGates(t *testing.T, c client.Client, table map[string]str
 							}
 							pod := gatePod(namespace, revision, inject, annotation)
 							pod.Spec.HostNetwork = host
+							if told := r.explain(pod, gateNamespaces()[namespace]); told != want {
+								t.Errorf("namespace %s, pod labels rev=%q inject=%q, annotation %q, hostNetwork %t: Settle says %s; want %s",
+									namespace, revision, inject, annotation, host, told, want)
+							}
 							if got := r.ask(t, c, pod); got != want {
 								t.Errorf("namespace %s, pod labels rev=%q inject=%q, annotation %q, hostNetwork %t: %s called; want %s",
 									namespace, revision, inject, annotation, host, got, want)
@@ -194,10 +203,25 @@ type recorder struct {
 	mu     sync.Mutex
 	calls  map[string]string // by pod: the letters of the entries
 	serial int
+
+	webhooks []policy.Webhook  // those installed last, as policy reads them
+	letters  map[string]string // of webhooks, by String
+}
+
+// explain is what policy says of the API server's gate, in ask's letters.
+func (r *recorder) explain(pod *corev1.Pod, namespace map[string]string) string {
+	_, calls := policy.Settle(policy.Question{
+		Pod: pod, Namespace: policy.Namespace{Name: pod.Namespace, Labels: namespace}, Webhooks: r.webhooks,
+		RulesOf: func(string) (policy.Rules, bool) { return policy.Rules{Policy: policy.Enabled}, true },
+	})
+	if calls == nil {
+		return "."
+	}
+	return r.letters[calls.String()]
 }
 
 func newRecorder(t *testing.T) *recorder {
-	r := &recorder{calls: map[string]string{}}
+	r := &recorder{calls: map[string]string{}, letters: map[string]string{}}
 	r.server = httptest.NewTLSServer(r)
 	t.Cleanup(r.server.Close)
 	return r
@@ -249,6 +273,7 @@ func (r *recorder) install(t *testing.T, c client.Client, objects []client.Objec
 	letters := map[string]string{"namespace.": "N", "object.": "O", "auto.": "A"}
 	byName := map[string][2]string{"default": {"D", "d"}, "r1": {"R", "r"}, "prod": {"P", "p"}}
 	var made []client.Object
+	var configs []admissionregv1.MutatingWebhookConfiguration
 	for _, o := range objects {
 		config, ok := o.(*admissionregv1.MutatingWebhookConfiguration)
 		if !ok {
@@ -259,12 +284,14 @@ func (r *recorder) install(t *testing.T, c client.Client, objects []client.Objec
 			name = tag
 		}
 		letters["rev.namespace."], letters["rev.object."] = byName[name][0], byName[name][1]
+		configs = append(configs, *config.DeepCopy())
 		for i := range config.Webhooks {
 			entry := &config.Webhooks[i]
 			letter := letters[strings.TrimSuffix(entry.Name, "sidecar-injector.istio.io")]
 			if letter == "" {
 				t.Fatalf("%s has an entry %s that the test does not know", config.Name, entry.Name)
 			}
+			r.letters[config.Name+"/"+entry.Name] = letter
 			url := r.server.URL + "/" + letter
 			entry.ClientConfig = admissionregv1.WebhookClientConfig{
 				URL: &url, CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.server.Certificate().Raw}),
@@ -273,6 +300,11 @@ func (r *recorder) install(t *testing.T, c client.Client, objects []client.Objec
 		create(t, c, config)
 		made = append(made, config)
 	}
+	webhooks, problems := policy.Webhooks(configs)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	r.webhooks = append(slices.DeleteFunc(r.webhooks, func(w policy.Webhook) bool { return w.Revision == revision }), webhooks...)
 	return made
 }
 
