@@ -11,8 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/sluicemesh/sluice/internal/capture"
-
 	"github.com/sluicemesh/sluice/initcontainer/apply"
 	"github.com/sluicemesh/sluice/initcontainer/host"
 	"github.com/sluicemesh/sluice/initcontainer/netlab"
@@ -24,7 +22,7 @@ import (
 // check verifies the IPv4 rules of a command line in the lab's pod.
 func check(t *testing.T, lab *netlab.Lab, line string) error {
 	t.Helper()
-	config, options, err := capture.Parse(strings.Fields(line), func(string) string { return "" })
+	config, options, err := parse(line)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +31,7 @@ func check(t *testing.T, lab *netlab.Lab, line string) error {
 		if err != nil {
 			return err
 		}
-		return verify.Check(t.Context(), apply.Tables{Tool: tool}, plan.Build(config, rule.IPv4))
+		return verify.Check(t.Context(), apply.Tables{Tool: tool}, plan.Build(config, rule.IPv4).Rules)
 	})
 }
 
