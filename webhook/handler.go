@@ -149,7 +149,7 @@ func (h *handler) review(in *review, path string) (response *admissionv1.Admissi
 	pod := &in.Request.Object
 	result := Inject(settings, Request{
 		Pod: pod, Namespace: in.Request.Namespace,
-		Native: h.state.native.supported(pod.Spec.NodeName), Path: parsePath(path),
+		Native: h.state.native.supported(pod.Spec.NodeName), Path: ParsePath(path),
 	})
 	return h.respond(uid, pod, result)
 }
