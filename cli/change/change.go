@@ -57,10 +57,8 @@ func Diff(before, after map[string]any) []Change {
 type differ struct{ found []Change }
 
 func (d *differ) add(op Op, at []step, before, after any) {
-	if op == Removed && isDefault(at[len(at)-1].name, before) {
-		return
-	}
-	if op == Added && isDefault(at[len(at)-1].name, after) {
+	field := at[len(at)-1].name
+	if at[0].name == "spec" && (op == Removed && isDefault(field, before) || op == Added && isDefault(field, after)) {
 		return
 	}
 	var path strings.Builder

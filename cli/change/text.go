@@ -85,6 +85,8 @@ func (w Writer) part(wanted part, changes []Change) {
 			w.line(1, c, name)
 		case len(below) == 0 && c.Op == Moved:
 			w.line(1, c, p.name+"s")
+		case len(below) == 1 && c.Op == Added && p.key == "volumes":
+			fmt.Fprintf(w.Out, "  %s %s: %s\n", w.sign(Added), w.Paint.Good(p.name+" "+below[0].name), w.cut(brief(inner(c.After))))
 		case len(below) == 1 && c.Op == Added && p.nested:
 			w.added(p.name+" "+below[0].name, c.After)
 		case len(below) == 1 && p.nested:

@@ -19,6 +19,7 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -88,6 +89,9 @@ func Open(ctx context.Context, t *target.Target, o Options) (*Source, error) {
 // connect sets the client, if the cluster answers.
 func (s *Source) connect(ctx context.Context) error {
 	config, err := s.target.RESTConfig()
+	if clientcmd.IsEmptyConfig(errors.Unwrap(err)) {
+		return errors.New("there is no kubeconfig")
+	}
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,9 @@ type Target struct {
 	// empty for the context's.
 	IstioNamespace, Namespace string
 
+	// NoColor says that the user's environment forbids colours.
+	NoColor bool
+
 	kubeconfig, context string
 }
 
