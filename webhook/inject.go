@@ -16,6 +16,9 @@ type Request struct {
 	Pod *corev1.Pod
 	// Namespace is where the pod will live when it does not say; empty where unknown.
 	Namespace string
+	// NamespaceAnnotations are those of the pod's namespace. They are read on OpenShift
+	// alone (Config.Platform) and nil elsewhere.
+	NamespaceAnnotations map[string]string
 	// Native says that the pod's nodes can run native sidecars.
 	Native bool
 	// Path holds the settings of the request's path.
@@ -47,7 +50,8 @@ func Inject(s *Settings, r Request) Result {
 		return out
 	}
 	p, problems := params.Resolve(params.Input{
-		Pod: pod, Namespace: r.Namespace, Defaults: s.Defaults, Native: r.Native, Path: r.Path,
+		Pod: pod, Namespace: r.Namespace, NamespaceAnnotations: r.NamespaceAnnotations,
+		Defaults: s.Defaults, Native: r.Native, Path: r.Path,
 	})
 	out.Problems = append(out.Problems, problems...)
 	if problem.AnyFatal(out.Problems) {

@@ -36,8 +36,13 @@ type Config struct {
 	MeshConfigMap     string // "istio", with "-REVISION" unless default
 	// NativeSidecars is ENABLE_NATIVE_SIDECARS: "auto" (default), "true"; anything else is false.
 	NativeSidecars string
+	// Platform is PLATFORM: on "openshift" the ids of the proxy come from annotations of the
+	// namespace, and namespaces are watched.
+	Platform string
 	// Tag is the image tag where the values name none: the program's own version.
 	Tag string
+	// KeepBundles leaves the caBundle of the webhook configurations to somebody else.
+	KeepBundles bool
 	// Authority is required.
 	Authority Authority
 	// Log is required.
@@ -87,7 +92,7 @@ func (c Config) dnsNames() []string {
 }
 
 func (c Config) install() params.Install {
-	return params.Install{Revision: c.Revision, Namespace: c.Namespace, ClusterDomain: c.ClusterDomain}
+	return params.Install{Revision: c.Revision, Namespace: c.Namespace, ClusterDomain: c.ClusterDomain, Platform: c.Platform}
 }
 
 // Setup adds the webhook to mgr, which must have been made with a webhook server of
@@ -113,15 +118,9 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		t.GetCertificate = serving.GetCertificate
 	})
 	st := &state{native: newNative(cfg.NativeSidecars)}
-	h := &handler{state: st, metrics: m, log: cfg.Log}
+	h := &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool()}
 	server.Register(injectPath, h)
 	server.Register(injectPath+"/", h)
-	ready := func(r *http.Request) error {
-		if err := st.ready(); err != nil {
-			return err
-		}
-		return server.StartedChecker()(r)
-	}
 	server.Register("/ready", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if err := st.ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -133,14 +132,27 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 			cfg: cfg, state: st, metrics: m, cache: mgr.GetCache(), client: mgr.GetClient(),
 			events: mgr.GetEventRecorder("sluice-webhook"),
 		},
-		&certs.Bundle{
+	}
+	trusted := func() bool { return true }
+	if !cfg.KeepBundles {
+		bundle := &certs.Bundle{
 			Authority: cfg.Authority, Client: mgr.GetClient(), Cache: mgr.GetCache(), Revision: cfg.Revision, Log: cfg.Log,
-		},
+		}
+		runnables, trusted = append(runnables, bundle), bundle.Tried
 	}
 	for _, r := range runnables {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("set up webhook: %w", err)
 		}
+	}
+	ready := func(r *http.Request) error {
+		if err := st.ready(); err != nil {
+			return err
+		}
+		if !trusted() {
+			return errors.New("the API server has not been told yet whom to trust")
+		}
+		return server.StartedChecker()(r)
 	}
 	if err := mgr.AddReadyzCheck("webhook", ready); err != nil {
 		return fmt.Errorf("set up webhook readiness: %w", err)

@@ -56,6 +56,11 @@ type Config struct {
 	InboundExcludePorts   []uint16       // local ports left alone, only with InboundPorts.All (-d)
 	OutboundPorts         []uint16       // captured whatever the address (-q)
 	OutboundExcludePorts  []uint16       // never captured, TCP and UDP (-o)
+
+	// Interfaces by name, in the user's order. What enters by a virtual one was sent by a
+	// guest of the pod (a virtual machine, a container in it) and is treated as outbound.
+	ExcludeInterfaces []string // left alone in both directions (-c)
+	VirtualInterfaces []string // (-k)
 }
 
 // Default is the configuration of a pod without any annotation: all outbound and all
@@ -75,7 +80,7 @@ func Default() Config {
 
 // Args writes c as the arguments of sluice-init, in the order and spelling that Istio's
 // init container uses (first the word "istio-iptables"). Options at their implied value
-// (tunnel port, a GID list equal to the UID list, empty port lists of -q and -o) are left out.
+// (tunnel port, a GID list equal to the UID list, empty lists of -q, -o, -k and -c) are left out.
 func (c Config) Args() []string {
 	args := []string{
 		"istio-iptables",
@@ -101,6 +106,12 @@ func (c Config) Args() []string {
 	}
 	if len(c.OutboundExcludePorts) > 0 {
 		args = append(args, "-o", joinPorts(c.OutboundExcludePorts))
+	}
+	if len(c.VirtualInterfaces) > 0 {
+		args = append(args, "-k", strings.Join(c.VirtualInterfaces, ","))
+	}
+	if len(c.ExcludeInterfaces) > 0 {
+		args = append(args, "-c", strings.Join(c.ExcludeInterfaces, ","))
 	}
 	return args
 }

@@ -79,6 +79,8 @@ func (c Config) Validate() error {
 		return errors.New("capture port 0: nothing can listen on it")
 	case c.OutboundPort == c.InboundPort:
 		return fmt.Errorf("capture port %d is used for both directions: the proxy needs one each", c.InboundPort)
+	case len(c.ExcludeInterfaces) > 0 || len(c.VirtualInterfaces) > 0:
+		return errors.New("rules for single interfaces are not supported: leave -c and -k out")
 	case len(c.ProxyUIDs) == 0 && len(c.ProxyGIDs) == 0:
 		return errors.New("no proxy UID or GID: the proxy's own traffic would be sent back to it")
 	}

@@ -44,6 +44,10 @@ func captureSettings() []setting {
 			portList(func(c *Config) *[]uint16 { return &c.OutboundPorts })),
 		flag("istio-local-outbound-ports-exclude", "o", "", "ports never captured outbound",
 			portList(func(c *Config) *[]uint16 { return &c.OutboundExcludePorts })),
+		flag("istio-exclude-interfaces", "c", "", "interfaces left alone in both directions, comma-separated",
+			interfaces(func(c *Config) *[]string { return &c.ExcludeInterfaces })),
+		flag("kube-virt-interfaces", "k", "", "interfaces of guests, comma-separated: what enters by them is outbound",
+			interfaces(func(c *Config) *[]string { return &c.VirtualInterfaces })),
 	}
 }
 
@@ -71,8 +75,6 @@ func refusedSettings() []setting {
 	return []setting{
 		refused("istio-inbound-tproxy-mark", "t", "1337"),
 		refused("istio-inbound-tproxy-route-table", "r", "133"),
-		refused("istio-exclude-interfaces", "c", ""),
-		refused("kube-virt-interfaces", "k", ""),
 		refusedToggle("redirect-dns", "ISTIO_META_DNS_CAPTURE"),
 		refusedToggle("capture-all-dns"),
 		refusedToggle("drop-invalid", "INVALID_DROP"),
@@ -148,6 +150,13 @@ func port(field func(*Config) *uint16) func(*line, string) error {
 func portList(field func(*Config) *[]uint16) func(*line, string) error {
 	return func(l *line, v string) (err error) {
 		*field(&l.config), err = ParsePortList(v)
+		return err
+	}
+}
+
+func interfaces(field func(*Config) *[]string) func(*line, string) error {
+	return func(l *line, v string) (err error) {
+		*field(&l.config), err = ParseInterfaces(v)
 		return err
 	}
 }

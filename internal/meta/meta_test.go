@@ -11,7 +11,7 @@ import (
 	"github.com/sluicemesh/sluice/internal/meta"
 )
 
-// TestAllIsComplete reads the constants of meta.go and finds each in the table.
+// TestAllIsComplete reads the constants of meta.go and finds each in the tables.
 func TestAllIsComplete(t *testing.T) {
 	listed := map[string]bool{}
 	for _, n := range meta.All() {

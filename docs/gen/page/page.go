@@ -85,16 +85,22 @@ func code(word string) string {
 
 func annotationsPage() []byte {
 	d := begin("Labels, annotations and environment", "internal/meta",
-		"What Sluice reads or writes on users' objects and in the proxy's container. An annotation below one of Sluice's\n"+
-			"prefixes that is not listed here is reported as a mistake ([UnknownAnnotation](reason-codes.md)).")
+		"What Sluice reads or writes on users' objects and in the proxy's container. A label or an annotation of a pod below\n"+
+			"one of Sluice's prefixes that is not listed here is reported, with the nearest name that is\n"+
+			"([UnknownAnnotation](reason-codes.md)). Lists are separated by commas; blanks around a word do not matter.\n"+
+			"All values of a pod that cannot be read are reported in one message.")
 	for _, section := range []struct {
 		kind  meta.Kind
 		title string
 	}{{meta.Label, "Labels"}, {meta.Annotation, "Annotations"}, {meta.Environment, "Environment"}} {
-		d.head(section.title, "name", "on", "values", "default", "effect")
+		columns := []string{"name", "on", "values", "default", "effect"}
+		if section.kind == meta.Annotation {
+			columns = append(columns, "a value that cannot be read")
+		}
+		d.head(section.title, columns...)
 		for _, n := range meta.All() {
 			if n.Kind == section.kind {
-				d.row(code(n.Name), n.On, n.Values, n.Default, n.Doc)
+				d.row([]string{code(n.Name), n.On, n.Values, n.Default, n.Doc, string(n.Bad)}[:len(columns)]...)
 			}
 		}
 	}
