@@ -20,6 +20,7 @@ import (
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/sluicemesh/sluice/webhook/certs"
+	"github.com/sluicemesh/sluice/webhook/notice"
 	"github.com/sluicemesh/sluice/webhook/params"
 )
 
@@ -118,7 +119,9 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		t.GetCertificate = serving.GetCertificate
 	})
 	st := &state{native: newNative(cfg.NativeSidecars)}
-	h := &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool()}
+	recorder := mgr.GetEventRecorder("sluice-webhook")
+	notices := notice.NewBoard(recorder)
+	h := &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool(), notices: notices}
 	server.Register(injectPath, h)
 	server.Register(injectPath+"/", h)
 	server.Register("/ready", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -130,7 +133,7 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		serving,
 		&loader{
 			cfg: cfg, state: st, metrics: m, cache: mgr.GetCache(), client: mgr.GetClient(),
-			events: mgr.GetEventRecorder("sluice-webhook"),
+			events: recorder,
 		},
 	}
 	trusted := func() bool { return true }
