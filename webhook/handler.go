@@ -109,7 +109,7 @@ func (h *handler) review(b *buffers, in *request, path string) (response *admiss
 	pod := in.Object.pod()
 	request := Request{
 		Pod: pod, Namespace: in.Namespace,
-		Native: h.state.native.supported(pod.Spec.NodeName), Path: parsePath(path),
+		Native: h.state.native.supported(pod.Spec.NodeName), Path: ParsePath(path),
 	}
 	result := Inject(settings, request)
 	h.report(request, in.DryRun, result)

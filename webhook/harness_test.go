@@ -55,7 +55,7 @@ func settingsOf(t *testing.T, c testCase) *Settings {
 }
 
 func (c testCase) request() Request {
-	return Request{Pod: c.Pod, Namespace: c.Namespace, Native: c.Native, Path: parsePath(c.Path)}
+	return Request{Pod: c.Pod, Namespace: c.Namespace, Native: c.Native, Path: ParsePath(c.Path)}
 }
 
 func TestInjectGolden(t *testing.T) {

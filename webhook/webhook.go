@@ -59,16 +59,24 @@ func (c Config) withDefaults() Config {
 	def(&c.Revision, "default")
 	def(&c.Namespace, "istio-system")
 	def(&c.ClusterDomain, "cluster.local")
-	def(&c.InjectorConfigMap, "istio-sidecar-injector"+c.suffix())
-	def(&c.MeshConfigMap, "istio"+c.suffix())
+	mesh, injector := ConfigMaps(c.Revision)
+	def(&c.InjectorConfigMap, injector)
+	def(&c.MeshConfigMap, mesh)
 	def(&c.NativeSidecars, nativeAuto)
 	def(&c.Tag, "latest")
 	return c
 }
 
+// ConfigMaps returns the names of the ConfigMaps that a revision's settings are read from:
+// the mesh's (key mesh) and the injector's (keys config and values).
+func ConfigMaps(revision string) (mesh, injector string) {
+	suffix := Config{Revision: revision}.suffix()
+	return "istio" + suffix, "istio-sidecar-injector" + suffix
+}
+
 // suffix is what a revision appends to the names of its objects.
 func (c Config) suffix() string {
-	if c.Revision == "default" {
+	if c.Revision == "" || c.Revision == "default" {
 		return ""
 	}
 	return "-" + c.Revision
