@@ -22,7 +22,10 @@ type testCase struct {
 	Native    bool            `json:"native"`
 	Namespace string          `json:"namespace"`
 	Path      string          `json:"path"`
-	Pod       *corev1.Pod     `json:"pod"`
+	Platform  string          `json:"platform"`
+	// NamespaceAnnotations are those of the pod's namespace.
+	NamespaceAnnotations map[string]string `json:"namespaceAnnotations"`
+	Pod                  *corev1.Pod       `json:"pod"`
 }
 
 // testOutput is one golden output.
@@ -46,7 +49,7 @@ func settingsOf(t *testing.T, c testCase) *Settings {
 		return string(data)
 	}
 	src := Source{Mesh: text(c.Mesh), Values: string(c.Values), Config: text(c.Config), Tag: "1.0.0"}
-	src.Install = Config{Revision: c.Revision}.withDefaults().install()
+	src.Install = Config{Revision: c.Revision, Platform: c.Platform}.withDefaults().install()
 	s, err := NewSettings(src)
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +58,10 @@ func settingsOf(t *testing.T, c testCase) *Settings {
 }
 
 func (c testCase) request() Request {
-	return Request{Pod: c.Pod, Namespace: c.Namespace, Native: c.Native, Path: parsePath(c.Path)}
+	return Request{
+		Pod: c.Pod, Namespace: c.Namespace, NamespaceAnnotations: c.NamespaceAnnotations,
+		Native: c.Native, Path: parsePath(c.Path),
+	}
 }
 
 func TestInjectGolden(t *testing.T) {

@@ -59,24 +59,30 @@ func NewSettings(src Source) (*Settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules, err := parseRules(src.Config, policy.Policy(values.Global.Proxy.AutoInject))
+	config, err := parseConfig(src.Config)
 	if err != nil {
 		return nil, fmt.Errorf("parse injector config: %w", err)
 	}
+	rules, err := config.rules(policy.Policy(values.Global.Proxy.AutoInject))
+	if err != nil {
+		return nil, fmt.Errorf("parse injector config: %w", err)
+	}
+	defaults.Annotations = config.InjectedAnnotations
 	return &Settings{Rules: rules, Defaults: defaults}, nil
 }
 
-func parseRules(text string, fallback policy.Policy) (policy.Rules, error) {
+func parseConfig(text string) (injectorConfig, error) {
 	var c injectorConfig
 	if err := yaml.Unmarshal([]byte(text), &c); err != nil {
-		return policy.Rules{}, err
+		return injectorConfig{}, err
 	}
+	return c, nil
+}
+
+func (c injectorConfig) rules(fallback policy.Policy) (policy.Rules, error) {
 	if len(c.Templates) > 0 || len(c.Aliases) > 0 {
 		return policy.Rules{}, fmt.Errorf("templates or aliases (%s) are not supported: remove them",
 			strings.Join(slices.Concat(slices.Sorted(maps.Keys(c.Templates)), slices.Sorted(maps.Keys(c.Aliases))), ", "))
-	}
-	if len(c.InjectedAnnotations) > 0 {
-		return policy.Rules{}, fmt.Errorf("injectedAnnotations are not supported: remove them")
 	}
 	if t := c.DefaultTemplates; len(t) > 0 && !slices.Equal(t, []string{string(params.Sidecar)}) {
 		return policy.Rules{}, fmt.Errorf("defaultTemplates %v are not supported: write [sidecar]", t)

@@ -16,13 +16,13 @@ func TestSettingsRefused(t *testing.T) {
 		{"status port", Source{Mesh: "defaultConfig: {statusPort: 70000}"}, "defaultConfig.statusPort 70000 is not a port"},
 		{"values", Source{Values: "{"}, "parse values"},
 		{"value type", Source{Values: `{"global":{"proxy":{"privileged":"yes"}}}`}, "global.proxy.privileged"},
-		{"cni", Source{Values: `{"pilot":{"cni":{"enabled":true}}}`}, "pilot.cni.enabled"},
+		{"certificates of another", Source{Values: `{"global":{"caName":"GkeWorkloadCertificate"}}`}, "global.caName"},
+		{"compliance", Source{Values: `{"pilot":{"env":{"COMPLIANCE_POLICY":"strict"}}}`}, "pilot.env.COMPLIANCE_POLICY"},
 		{"cert provider", Source{Values: `{"global":{"pilotCertProvider":"kubernetes"}}`}, "global.pilotCertProvider"},
 		{"config", Source{Config: "policy: [1]"}, "parse injector config"},
 		{"templates", Source{Config: "templates: {custom: x}"}, "custom"},
 		{"aliases", Source{Config: "aliases: {mine: [sidecar]}"}, "mine"},
 		{"default templates", Source{Config: "defaultTemplates: [gateway]"}, "defaultTemplates"},
-		{"injected annotations", Source{Config: "injectedAnnotations: {a: b}"}, "injectedAnnotations"},
 		{"selector", Source{Config: "neverInjectSelector: [{matchExpressions: [{key: a, operator: Maybe}]}]"}, "neverInjectSelector"},
 	}
 	for _, tt := range tests {
