@@ -64,12 +64,18 @@ func (c testCase) request() Request {
 	}
 }
 
+func readCase(t *testing.T, data []byte) testCase {
+	t.Helper()
+	var c testCase
+	if err := yaml.UnmarshalStrict(data, &c); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 func TestInjectGolden(t *testing.T) {
 	golden.Run(t, "testdata/inject", "yaml", "yaml", func(t *testing.T, in []byte) []byte {
-		var c testCase
-		if err := yaml.UnmarshalStrict(in, &c); err != nil {
-			t.Fatal(err)
-		}
+		c := readCase(t, in)
 		settings := settingsOf(t, c)
 		result := checkedInject(t, settings, c.request())
 		out := testOutput{Reason: string(result.Decision.Reason), Refused: problem.AnyFatal(result.Problems), Pod: result.Pod}

@@ -11,6 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluicemesh/sluice/internal/golden"
@@ -119,6 +120,44 @@ func TestRows(t *testing.T) {
 		}
 		return out.Bytes()
 	})
+}
+
+// testGoldenPods: the API server accepts every injected pod of the golden cases.
+func testGoldenPods(t *testing.T, c client.Client) {
+	read := map[string]func(*testing.T, []byte) testCase{
+		"testdata/inject": readCase,
+		rowsDir:           func(t *testing.T, data []byte) testCase { c, _ := readRow(t, data); return c },
+	}
+	for dir, read := range read {
+		files, err := filepath.Glob(filepath.Join(dir, "*.in.yaml"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no cases in %s: %v", dir, err)
+		}
+		for _, file := range files {
+			t.Run(filepath.Base(file), func(t *testing.T) {
+				data, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				in := read(t, data)
+				pod := Inject(settingsOf(t, in), in.request()).Pod
+				if pod == nil {
+					return // refused or not injected, as the golden output says
+				}
+				pod = reread(t, pod)
+				pod.Namespace = "none" // nobody injects it there again
+				if pod.Name == "" && pod.GenerateName == "" {
+					pod.Name = "web"
+				}
+				if pod.Spec.ServiceAccountName == "" {
+					pod.Spec.ServiceAccountName = "default" // as the API server's own admission would
+				}
+				if err := c.Create(t.Context(), pod, client.DryRunAll); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
 }
 
 func asYAML(t *testing.T, v any) []byte {
