@@ -119,6 +119,13 @@ func environment() []Name {
 		{EnvTrustDomain, Environment, proxy, "domain", "cluster.local", "Trust domain of the workload's identity.", Tolerated},
 		{EnvHBONE, Environment, proxy, "true", "", "From proxyMetadata: the proxy accepts HBONE.", Tolerated},
 		{EnvPrometheusAnnotations, Environment, proxy, "JSON", "", "The application's own metric endpoints.", Tolerated},
+		{EnvCompliance, Environment, proxy, "fips-140-2 | fips-140-3 | pqc", "", "The control plane's own setting, handed on; fips-140-3 also sets " + EnvGoDebug + ".", Tolerated},
+		{EnvGoDebug, Environment, proxy, "fips140=only", "", "With fips-140-3: the agent uses approved algorithms only.", Tolerated},
+		{EnvBootstrapOverride, Environment, proxy, "file", "", "From the annotation " + BootstrapOverride + ": what Envoy merges over its bootstrap.", Tolerated},
+		{EnvPodUID, Environment, proxy, "uid", "", "From the downward API, where " + EnvOTELAttributes + " needs it.", Tolerated},
+		{EnvOTELAttributes, Environment, proxy, "name=value, …", "", "Attributes of the workload in traces, where a provider asks for OpenTelemetry's names.", Tolerated},
+		{EnvSecureMetricsPort, Environment, proxy, "port", "", "From proxyMetadata: where Envoy serves metrics over mutual TLS; injection names it in " + SecureMetricsPort + ".", Tolerated},
+		{EnvTraceLogging, Environment, proxy, "true", "", "From proxyMetadata: the proxy runs privileged, to read the kernel's trace of rules.", Tolerated},
 		{EnvAppProbers, Environment, proxy, "JSON", "", "The application's own probes and HTTP hooks, by path at the agent.", Tolerated},
 	}
 }

@@ -77,8 +77,8 @@ func statistics() []Name {
 func telemetry() []Name {
 	return []Name{
 		{OTELNamespace, Annotation, "Pod", "text", "pod's namespace", "service.namespace in traces, where a provider asks for OpenTelemetry's names.", Tolerated},
-		{OTELVersion, Annotation, "Pod", "text", AppVersion + ", " + Version, "service.version in traces, where a provider asks for OpenTelemetry's names.", Tolerated},
-		{OTELInstance, Annotation, "Pod", "text", "namespace, pod and container", "service.instance.id in traces, where a provider asks for OpenTelemetry's names.", Tolerated},
+		{OTELVersion, Annotation, "Pod", "text", AppVersion, "service.version in traces, where a provider asks for OpenTelemetry's names.", Tolerated},
+		{OTELInstance, Annotation, "Pod", "text", "pod's uid", "service.instance.id in traces, where a provider asks for OpenTelemetry's names.", Tolerated},
 		{DatadogEnv, Annotation, "Pod", "JSON, name to value", "", "Further environment of the proxy where the tracer is Datadog.", Warned},
 	}
 }

@@ -140,10 +140,18 @@ const (
 	EnvHBONE                 = "ISTIO_META_ENABLE_HBONE"
 	EnvPrometheusAnnotations = "ISTIO_PROMETHEUS_ANNOTATIONS"
 	EnvAppProbers            = "ISTIO_KUBE_APP_PROBERS"
+	EnvCompliance            = "COMPLIANCE_POLICY"
+	EnvGoDebug               = "GODEBUG"
+	EnvBootstrapOverride     = "ISTIO_BOOTSTRAP_OVERRIDE"
+	EnvPodUID                = "POD_UID"
+	EnvOTELAttributes        = "OTEL_RESOURCE_ATTRIBUTES"
+	EnvSecureMetricsPort     = "ENVOY_SECURE_MERGED_METRICS_PORT"
+	EnvTraceLogging          = "IPTABLES_TRACE_LOGGING"
 )
 
 // Names of the containers that the injector adds.
 const (
-	ProxyContainer = "istio-proxy"
-	InitContainer  = "istio-init"
+	ProxyContainer      = "istio-proxy"
+	InitContainer       = "istio-init"
+	ValidationContainer = "istio-validation" // in the init container's place where a CNI plugin installs the rules
 )

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sluicemesh/sluice/internal/meshconfig"
+	"github.com/sluicemesh/sluice/internal/meta"
 )
 
 // Install says which control plane injects.
@@ -28,12 +29,22 @@ type Defaults struct {
 	Mesh     *meshv1alpha1.MeshConfig
 	Values   Values
 	Revision string // never empty
+	// Notes are settings that are accepted and do not do what they say, each as a sentence
+	// that begins with the path.
+	Notes []string
+	// Annotations are put on every injected pod, over its own; the caller of Prepare sets
+	// them. Deprecated in Istio.
+	Annotations map[string]string
 
 	caAddress       string
 	clusterDomain   string
 	resources       corev1.ResourceRequirements
 	proxyConfigJSON string // of mesh.defaultConfig
 	statusPort      uint16
+	openShift       bool
+	otel            bool   // traces follow OpenTelemetry's names
+	compliance      string // COMPLIANCE_POLICY, "" for none
+	trust           Trust
 	builtin         *meshv1alpha1.ProxyConfig
 }
 
@@ -52,6 +63,11 @@ func Prepare(mesh *meshv1alpha1.MeshConfig, values Values, install Install) (*De
 	if d.Revision != "default" {
 		service += "-" + d.Revision
 	}
+	d.Notes = values.notes()
+	d.openShift = firstNonEmpty(install.Platform, values.Global.Platform) == "openshift"
+	d.compliance = values.Pilot.env(meta.EnvCompliance)
+	d.otel = otelNames(mesh)
+	d.trust = trust(&values)
 	own := service + "." + firstNonEmpty(install.Namespace, values.Global.IstioNamespace) + ".svc:15012"
 	d.caAddress = firstNonEmpty(values.Global.CAAddress, own)
 	if p := mesh.DefaultConfig.StatusPort; p < 0 || p > 65535 {

@@ -63,6 +63,7 @@ func (r *reader) mesh(config *meshv1alpha1.ProxyConfig, p Params) Mesh {
 		ClusterDomain: r.Defaults.clusterDomain,
 		CAAddress:     r.Defaults.caAddress,
 		CertProvider:  global.PilotCertProvider,
+		Compliance:    r.Defaults.compliance,
 		ProxyConfig:   r.Defaults.proxyConfigJSON,
 		Metadata:      config.ProxyMetadata,
 		Interception:  string(p.Capture.Mode),
@@ -184,11 +185,17 @@ func (r *reader) onlyProxy() bool {
 
 // hold decides whether the application waits for the proxy. The mesh-wide value cannot
 // be undone by a pod, as in Istio.
-func (r *reader) hold(config *meshv1alpha1.ProxyConfig, native bool) bool {
+func (r *reader) hold(config *meshv1alpha1.ProxyConfig, p Params) bool {
 	hold := config.GetHoldApplicationUntilProxyStarts().GetValue() || r.Defaults.Values.Global.Proxy.Hold
-	if hold && native && config != r.Defaults.Mesh.DefaultConfig {
+	own := config != r.Defaults.Mesh.DefaultConfig
+	switch {
+	case !hold:
+	case p.Native && own:
 		r.warn(meta.ProxyConfig, NoEffect,
 			"holdApplicationUntilProxyStarts has no effect with native sidecars: the application always starts after the proxy")
+	case !p.Native && p.Health.StatusPort == 0:
+		r.warn(meta.StatusPort, NoEffect,
+			"without the agent's port nothing tells when the proxy is ready: holdApplicationUntilProxyStarts has no effect")
 	}
 	return hold
 }

@@ -24,6 +24,8 @@ const (
 	NoEffect            = "NoEffect"            // accepted, but does nothing here
 	ReservedMetricsPort = "ReservedMetricsPort" // the application's metrics are on a port of the proxy's
 	UnsafeIdentity      = "UnsafeIdentity"      // the proxy's own traffic cannot be told apart
+	SharedIdentity      = "SharedIdentity"      // a container of the application passes for the proxy
+	ClusterDNS          = "ClusterDNS"          // the pod does not ask the cluster's name server
 )
 
 // reader reads the annotations of one pod and collects what is wrong with them.
@@ -113,16 +115,6 @@ func (r *reader) quantity(key string, name corev1.ResourceName, list *corev1.Res
 	return true
 }
 
-// unsupported lists settings of Istio's that Sluice does not have. They are refused
-// rather than ignored: each changes what is captured or what the proxy may do.
-func unsupported() []string {
-	return []string{
-		"traffic.sidecar.istio.io/excludeInterfaces", "traffic.sidecar.istio.io/kubevirtInterfaces",
-		"istio.io/reroute-virtual-interfaces", "sidecar.istio.io/bootstrapOverride",
-		"sidecar.istio.io/capNetBindService", "sidecar.istio.io/userVolume", "sidecar.istio.io/userVolumeMount",
-	}
-}
-
 // ineffective lists settings that Istio accepts and that change nothing here.
 func ineffective() []string {
 	return []string{
@@ -134,10 +126,6 @@ func ineffective() []string {
 func (r *reader) unknown() {
 	var known map[string]bool
 	for _, key := range slices.Sorted(maps.Keys(r.Pod.Annotations)) {
-		if slices.Contains(unsupported(), key) {
-			r.report(annotation(key), UnsupportedSetting, true, "not supported by this version of Sluice: remove the annotation")
-			continue
-		}
 		if !meta.Owned(key) {
 			continue
 		}
