@@ -41,6 +41,8 @@ type Config struct {
 	Platform string
 	// Tag is the image tag where the values name none: the program's own version.
 	Tag string
+	// KeepBundles leaves the caBundle of the webhook configurations to somebody else.
+	KeepBundles bool
 	// Authority is required.
 	Authority Authority
 	// Log is required.
@@ -108,15 +110,9 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		t.GetCertificate = serving.GetCertificate
 	})
 	st := &state{native: newNative(cfg.NativeSidecars)}
-	h := &handler{state: st, metrics: m, log: cfg.Log}
+	h := &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool()}
 	server.Register(injectPath, h)
 	server.Register(injectPath+"/", h)
-	ready := func(r *http.Request) error {
-		if err := st.ready(); err != nil {
-			return err
-		}
-		return server.StartedChecker()(r)
-	}
 	server.Register("/ready", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if err := st.ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -128,14 +124,27 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 			cfg: cfg, state: st, metrics: m, cache: mgr.GetCache(), client: mgr.GetClient(),
 			events: mgr.GetEventRecorder("sluice-webhook"),
 		},
-		&certs.Bundle{
+	}
+	trusted := func() bool { return true }
+	if !cfg.KeepBundles {
+		bundle := &certs.Bundle{
 			Authority: cfg.Authority, Client: mgr.GetClient(), Cache: mgr.GetCache(), Revision: cfg.Revision, Log: cfg.Log,
-		},
+		}
+		runnables, trusted = append(runnables, bundle), bundle.Tried
 	}
 	for _, r := range runnables {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("set up webhook: %w", err)
 		}
+	}
+	ready := func(r *http.Request) error {
+		if err := st.ready(); err != nil {
+			return err
+		}
+		if !trusted() {
+			return errors.New("the API server has not been told yet whom to trust")
+		}
+		return server.StartedChecker()(r)
 	}
 	if err := mgr.AddReadyzCheck("webhook", ready); err != nil {
 		return fmt.Errorf("set up webhook readiness: %w", err)

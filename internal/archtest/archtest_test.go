@@ -33,7 +33,7 @@ var allowed = map[string][]string{
 	"manifests":     {},
 	"samples":       {},
 	"e2e":           {"manifests", "cli"},
-	"docs":          {"agent/command", "cli"}, // the reference pages quote the programs' help
+	"docs":          {"agent/command", "cli", "webhook/policy"}, // the reference pages quote help and decisions
 	"bench":         {"webhook", "initcontainer", "agent", "xds", "e2e"},
 	"internal":      {"internal/problem", "internal/ports", "internal/identity", "internal/suggest", "internal/meta"},
 

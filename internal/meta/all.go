@@ -55,7 +55,7 @@ func All() []Name {
 func Prefixes() []string {
 	return []string{
 		"readiness.status.sidecar.istio.io/", "status.sidecar.istio.io/", "traffic.sidecar.istio.io/",
-		"sidecar.istio.io/", "proxy.istio.io/", "inject.istio.io/", "prometheus.istio.io/",
+		"sidecar.istio.io/", "proxy.istio.io/", "inject.istio.io/", "prometheus.istio.io/", "sluicemesh.io/",
 	}
 }
 
@@ -76,6 +76,7 @@ func selection() []Name {
 		{Inject, Label, "Pod", "true | false", "", "Opts a pod in or out.", Warned},
 		{Dataplane, Label, "Namespace, Pod", "none | ambient", "", "Of ambient meshes; Sluice reads it nowhere.", Tolerated},
 		{Tag, Label, "MutatingWebhookConfiguration", "tag", "", "Marks the webhook of a revision tag.", Tolerated},
+		{BreakGlass, Annotation, "Pod", "the reason, not empty", "", "With the guard breakGlass on, lets the pod run without a proxy while the injector is down.", Tolerated},
 	}
 }
 

@@ -15,6 +15,10 @@ const (
 	Dataplane = "istio.io/dataplane-mode" // label of ambient meshes
 )
 
+// BreakGlass is the pod annotation that lets a pod of the mesh run without a proxy while the
+// injector is down, where the chart's breakGlass guard is on; its value is the reason.
+const BreakGlass = "sluicemesh.io/break-glass"
+
 // Annotations that configure the injected containers.
 const (
 	Status             = "sidecar.istio.io/status"

@@ -1,6 +1,6 @@
 // Package page writes the text of the reference pages from the code they describe: names
-// from internal/meta, ports from internal/ports, metrics and reason codes from the source
-// files, flags from the programs' own help.
+// from internal/meta, ports from internal/ports, decisions from webhook/policy, metrics and
+// other reason codes from the source files, flags from the programs' own help.
 //
 // The module's files come in, Markdown goes out; it writes no file. Its test compares the
 // pages in docs/reference with what it would write.
@@ -15,6 +15,7 @@ import (
 	"github.com/sluicemesh/sluice/docs/gen/source"
 	"github.com/sluicemesh/sluice/internal/meta"
 	"github.com/sluicemesh/sluice/internal/ports"
+	"github.com/sluicemesh/sluice/webhook/policy"
 )
 
 // Page is one file of docs/reference.
@@ -142,8 +143,11 @@ func reasonsPage(module fs.FS) ([]byte, error) {
 	d := begin("Reason codes", "the programs' sources",
 		"Each decision and each mistake has a stable code: metric label, part of the message, condition reason. `%s`, `%q` and …\n"+
 			"stand for what is filled in.")
+	d.head("Is a pod injected?", "code", "meaning", "what to do")
+	for _, t := range policy.Reasons() {
+		d.row(code(string(t.Reason)), t.Means, t.Do)
+	}
 	for _, s := range []struct{ title, dir, skip string }{
-		{"Is a pod injected?", "webhook/policy", ""},
 		{"What is wrong with a pod, or with a review", "webhook", "webhook/policy"},
 		{"What is wrong with a configuration object", "xds", ""},
 		{"What is wrong with installation settings", "cli", ""},
