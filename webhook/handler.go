@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -107,7 +108,8 @@ func (h *handler) review(b *buffers, in *request, path string) (response *admiss
 	pod := in.Object.pod()
 	result := Inject(settings, Request{
 		Pod: pod, Namespace: in.Namespace,
-		Native: h.state.native.supported(pod.Spec.NodeName), Path: parsePath(path),
+		NamespaceAnnotations: h.state.namespaces.of(cmp.Or(pod.Namespace, in.Namespace)),
+		Native:               h.state.native.supported(pod.Spec.NodeName), Path: parsePath(path),
 	})
 	return h.respond(b, in.UID, pod, result)
 }

@@ -24,7 +24,6 @@ func TestSettingsRefused(t *testing.T) {
 		{"log level", Source{Values: `{"global":{"proxy":{"logLevel":"loud"}}}`}, `values: global.proxy.logLevel: "loud" is not a log level`},
 		{"values", Source{Values: "{"}, "parse values"},
 		{"value type", Source{Values: `{"global":{"proxy":{"privileged":"yes"}}}`}, "global.proxy.privileged"},
-		{"cni", Source{Values: `{"pilot":{"cni":{"enabled":true}}}`}, "pilot.cni.enabled"},
 		{"cert provider", Source{Values: `{"global":{"pilotCertProvider":"kubernetes"}}`}, "global.pilotCertProvider"},
 		{"config", Source{Config: "policy: [1]"}, "parse injector config"},
 		{"templates", Source{Config: "templates: {custom: x}"}, "custom"},
