@@ -18,11 +18,13 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	networkingv1beta1 "istio.io/client-go/pkg/apis/networking/v1beta1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/sluicemesh/sluice/webhook/certs"
+	"github.com/sluicemesh/sluice/webhook/notice"
 	"github.com/sluicemesh/sluice/webhook/params"
 )
 
@@ -39,13 +41,21 @@ type Config struct {
 	MeshConfigMap     string // "istio", with "-REVISION" unless default
 	// NativeSidecars is ENABLE_NATIVE_SIDECARS: "auto" (default), "true"; anything else is false.
 	NativeSidecars string
+	// Platform is PLATFORM: on "openshift" the ids of the proxy come from annotations of the
+	// namespace, and namespaces are watched.
+	Platform string
 	// Tag is the image tag where the values name none: the program's own version.
 	Tag string
+	// KeepBundles leaves the caBundle of the webhook configurations to somebody else.
+	KeepBundles bool
 	// Authority is required.
 	Authority Authority
 	// Log is required.
 	Log *slog.Logger
 }
+
+// openShift is the platform whose namespaces name the ids of their pods.
+const openShift = "openshift"
 
 func (c Config) withDefaults() Config {
 	def := func(field *string, value string) {
@@ -56,16 +66,24 @@ func (c Config) withDefaults() Config {
 	def(&c.Revision, "default")
 	def(&c.Namespace, "istio-system")
 	def(&c.ClusterDomain, "cluster.local")
-	def(&c.InjectorConfigMap, "istio-sidecar-injector"+c.suffix())
-	def(&c.MeshConfigMap, "istio"+c.suffix())
+	mesh, injector := ConfigMaps(c.Revision)
+	def(&c.InjectorConfigMap, injector)
+	def(&c.MeshConfigMap, mesh)
 	def(&c.NativeSidecars, nativeAuto)
 	def(&c.Tag, "latest")
 	return c
 }
 
+// ConfigMaps returns the names of the ConfigMaps that a revision's settings are read from:
+// the mesh's (key mesh) and the injector's (keys config and values).
+func ConfigMaps(revision string) (mesh, injector string) {
+	suffix := Config{Revision: revision}.suffix()
+	return "istio" + suffix, "istio-sidecar-injector" + suffix
+}
+
 // suffix is what a revision appends to the names of its objects.
 func (c Config) suffix() string {
-	if c.Revision == "default" {
+	if c.Revision == "" || c.Revision == "default" {
 		return ""
 	}
 	return "-" + c.Revision
@@ -82,7 +100,7 @@ func (c Config) dnsNames() []string {
 }
 
 func (c Config) install() params.Install {
-	return params.Install{Revision: c.Revision, Namespace: c.Namespace, ClusterDomain: c.ClusterDomain}
+	return params.Install{Revision: c.Revision, Namespace: c.Namespace, ClusterDomain: c.ClusterDomain, Platform: c.Platform}
 }
 
 // Setup adds the webhook to mgr, which must have been made with a webhook server of
@@ -103,14 +121,16 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		return fmt.Errorf("set up webhook metrics: %w", err)
 	}
 	serving := certs.NewServing(cfg.Authority, cfg.dnsNames(), cfg.Log)
-	st := &state{native: newNative(cfg.NativeSidecars)}
-	attach(server, &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool()}, serving)
-	ready := func(r *http.Request) error {
-		if err := st.ready(); err != nil {
-			return err
-		}
-		return server.StartedChecker()(r)
+	if err := networkingv1beta1.AddToScheme(mgr.GetScheme()); err != nil {
+		return fmt.Errorf("set up webhook: %w", err)
 	}
+	st := &state{native: newNative(cfg.NativeSidecars)}
+	recorder := mgr.GetEventRecorder("sluice-webhook")
+	notices := notice.NewBoard(recorder)
+	if cfg.Platform == openShift {
+		st.namespaces = &namespaces{annotations: map[string]map[string]string{}}
+	}
+	attach(server, &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool(), notices: notices}, serving)
 	server.Register("/ready", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if err := st.ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -120,16 +140,29 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		serving,
 		&loader{
 			cfg: cfg, state: st, metrics: m, cache: mgr.GetCache(), client: mgr.GetClient(),
-			events: mgr.GetEventRecorder("sluice-webhook"),
+			events: recorder,
 		},
-		&certs.Bundle{
+	}
+	trusted := func() bool { return true }
+	if !cfg.KeepBundles {
+		bundle := &certs.Bundle{
 			Authority: cfg.Authority, Client: mgr.GetClient(), Cache: mgr.GetCache(), Revision: cfg.Revision, Log: cfg.Log,
-		},
+		}
+		runnables, trusted = append(runnables, bundle), bundle.Tried
 	}
 	for _, r := range runnables {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("set up webhook: %w", err)
 		}
+	}
+	ready := func(r *http.Request) error {
+		if err := st.ready(); err != nil {
+			return err
+		}
+		if !trusted() {
+			return errors.New("the API server has not been told yet whom to trust")
+		}
+		return server.StartedChecker()(r)
 	}
 	if err := mgr.AddReadyzCheck("webhook", ready); err != nil {
 		return fmt.Errorf("set up webhook readiness: %w", err)
@@ -148,7 +181,7 @@ func attach(server *ctrlwebhook.DefaultServer, h http.Handler, serving *certs.Se
 }
 
 // Serve answers reviews on server with settings that do not change, until ctx ends: the
-// webhook that Setup makes, without a cluster around it. Of cfg it reads Authority and Log,
+// webhook that Setup makes, without a cluster around it and without Events. Of cfg it reads Authority and Log,
 // which are required, and the names in the certificate. h takes the injector's place
 // unless it is nil, so that something else can be measured on the same server.
 func Serve(ctx context.Context, server *ctrlwebhook.DefaultServer, cfg Config, s *Settings, h http.Handler) error {
