@@ -166,7 +166,11 @@ func (h *handler) respond(uid types.UID, pod *corev1.Pod, result Result) *admiss
 		h.metrics.failure.WithLabelValues(fatal[0].Reason).Inc()
 		return refuse(uid, problem.Join(fatal))
 	}
-	patch, err := createPatch(pod, result.Pod)
+	create := createPatch
+	if result.Composed {
+		create = createComposedPatch
+	}
+	patch, err := create(pod, result.Pod)
 	if err != nil {
 		h.metrics.failure.WithLabelValues(internalBug).Inc()
 		return refuse(uid, err.Error())

@@ -93,7 +93,11 @@ func checkedInject(t *testing.T, s *Settings, r Request) Result {
 	if len(result.Pod.Spec.Containers) == 0 {
 		t.Error("the pod has no containers left")
 	}
-	checkPatch(t, r.Pod, result.Pod)
+	create := createPatch
+	if result.Composed {
+		create = createComposedPatch
+	}
+	checkPatch(t, r.Pod, result.Pod, create)
 
 	again := r
 	again.Pod = reread(t, result.Pod)
@@ -104,7 +108,7 @@ func checkedInject(t *testing.T, s *Settings, r Request) Result {
 	if diff := cmp.Diff(marshal(t, result.Pod), marshal(t, second.Pod)); diff != "" {
 		t.Errorf("second injection changes the pod (-first +second):\n%s", diff)
 	}
-	patch, err := createPatch(again.Pod, second.Pod)
+	patch, err := create(again.Pod, second.Pod)
 	if err != nil || patch != nil {
 		t.Errorf("patch of the second injection = %s, %v; want none", patch, err)
 	}
@@ -112,9 +116,9 @@ func checkedInject(t *testing.T, s *Settings, r Request) Result {
 }
 
 // checkPatch applies the patch with another library and compares.
-func checkPatch(t *testing.T, from, to *corev1.Pod) {
+func checkPatch(t *testing.T, from, to *corev1.Pod, create func(from, to *corev1.Pod) ([]byte, error)) {
 	t.Helper()
-	patch, err := createPatch(from, to)
+	patch, err := create(from, to)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func TestPatchAfterChange(t *testing.T) {
 			}
 		}
 		if second := Inject(settings, request); second.Pod != nil {
-			checkPatch(t, request.Pod, second.Pod)
+			checkPatch(t, request.Pod, second.Pod, createPatch)
 		}
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
@@ -202,6 +202,6 @@ func FuzzInject(f *testing.F) {
 			}
 			return
 		}
-		checkPatch(t, reread(t, pod), reread(t, result.Pod))
+		checkPatch(t, reread(t, pod), reread(t, result.Pod), createPatch)
 	})
 }

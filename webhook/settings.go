@@ -2,9 +2,6 @@ package webhook
 
 import (
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
@@ -30,6 +27,8 @@ type Source struct {
 type Settings struct {
 	Rules    policy.Rules
 	Defaults *params.Defaults
+
+	templates *templates
 }
 
 // injectorConfig is the key "config" of the injector's ConfigMap.
@@ -59,27 +58,24 @@ func NewSettings(src Source) (*Settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules, err := parseRules(src.Config, policy.Policy(values.Global.Proxy.AutoInject))
+	var config injectorConfig
+	if err := yaml.Unmarshal([]byte(src.Config), &config); err != nil {
+		return nil, fmt.Errorf("parse injector config: %w", err)
+	}
+	rules, err := parseRules(config, policy.Policy(values.Global.Proxy.AutoInject))
 	if err != nil {
 		return nil, fmt.Errorf("parse injector config: %w", err)
 	}
-	return &Settings{Rules: rules, Defaults: defaults}, nil
+	texts, err := compileTemplates(config, values, src.Values)
+	if err != nil {
+		return nil, fmt.Errorf("parse injector config: %w", err)
+	}
+	return &Settings{Rules: rules, Defaults: defaults, templates: texts}, nil
 }
 
-func parseRules(text string, fallback policy.Policy) (policy.Rules, error) {
-	var c injectorConfig
-	if err := yaml.Unmarshal([]byte(text), &c); err != nil {
-		return policy.Rules{}, err
-	}
-	if len(c.Templates) > 0 || len(c.Aliases) > 0 {
-		return policy.Rules{}, fmt.Errorf("templates or aliases (%s) are not supported: remove them",
-			strings.Join(slices.Concat(slices.Sorted(maps.Keys(c.Templates)), slices.Sorted(maps.Keys(c.Aliases))), ", "))
-	}
+func parseRules(c injectorConfig, fallback policy.Policy) (policy.Rules, error) {
 	if len(c.InjectedAnnotations) > 0 {
 		return policy.Rules{}, fmt.Errorf("injectedAnnotations are not supported: remove them")
-	}
-	if t := c.DefaultTemplates; len(t) > 0 && !slices.Equal(t, []string{string(params.Sidecar)}) {
-		return policy.Rules{}, fmt.Errorf("defaultTemplates %v are not supported: write [sidecar]", t)
 	}
 	if c.Policy == "" {
 		c.Policy = fallback

@@ -19,9 +19,10 @@ func TestSettingsRefused(t *testing.T) {
 		{"cni", Source{Values: `{"pilot":{"cni":{"enabled":true}}}`}, "pilot.cni.enabled"},
 		{"cert provider", Source{Values: `{"global":{"pilotCertProvider":"kubernetes"}}`}, "global.pilotCertProvider"},
 		{"config", Source{Config: "policy: [1]"}, "parse injector config"},
-		{"templates", Source{Config: "templates: {custom: x}"}, "custom"},
-		{"aliases", Source{Config: "aliases: {mine: [sidecar]}"}, "mine"},
-		{"default templates", Source{Config: "defaultTemplates: [gateway]"}, "defaultTemplates"},
+		{"template's text", Source{Config: "templates: {custom: \"a: 1\\n{{ nothing }}\"}"}, `template custom, line 2: function "nothing" not defined`},
+		{"two templates", Source{Config: "templates: {one: '{{ if }}', two: '{{ end }}'}"}, "template two, line 1"},
+		{"unknown alias", Source{Config: "aliases: {mine: [sidecar, theirs]}"}, "theirs"},
+		{"unknown default", Source{Config: "defaultTemplates: [gatewy]"}, "gatewy"},
 		{"injected annotations", Source{Config: "injectedAnnotations: {a: b}"}, "injectedAnnotations"},
 		{"selector", Source{Config: "neverInjectSelector: [{matchExpressions: [{key: a, operator: Maybe}]}]"}, "neverInjectSelector"},
 	}

@@ -6,6 +6,7 @@
 package params
 
 import (
+	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sluicemesh/sluice/internal/capture"
@@ -16,10 +17,13 @@ import (
 // Template is what is injected.
 type Template string
 
-// The templates that users name in the annotation inject.istio.io/templates.
+// The templates that render writes itself, as users name them in the annotation
+// inject.istio.io/templates.
 const (
 	Sidecar Template = "sidecar"
 	Gateway Template = "gateway"
+	// None is chosen where text templates alone say what is injected.
+	None Template = ""
 )
 
 // Input is what one pod's parameters are resolved from. Nothing of it is modified.
@@ -30,6 +34,8 @@ type Input struct {
 	// where a file is injected.
 	Namespace string
 	Defaults  *Defaults
+	// Catalog may be nil: there are the native templates then.
+	Catalog *Catalog
 	// Native says that the pod may use native sidecars where it does not say itself.
 	Native bool
 	// Path holds the settings of the request's path.
@@ -47,9 +53,14 @@ type Path struct {
 // the Defaults it was resolved from and with the pod; render copies what it places.
 type Params struct {
 	Template Template
-	Native   bool // the proxy is a restartable init container
-	Hold     bool // the proxy comes first and the others wait for it
-	Revision string
+	// Templates are the text templates that are laid over it, in order.
+	Templates []string
+	Native    bool // the proxy is a restartable init container
+	Hold      bool // the proxy comes first and the others wait for it
+	Revision  string
+
+	// Config is the proxy's effective configuration, shared: not to be modified.
+	Config *meshv1alpha1.ProxyConfig
 
 	Workload  Workload
 	Mesh      Mesh
@@ -123,16 +134,19 @@ type Health struct {
 // others are warnings for the user.
 func Resolve(in Input) (Params, []problem.Problem) {
 	r := newReader(in)
+	base, texts := r.templates()
 	p := Params{
-		Revision: in.Defaults.Revision,
-		Template: r.template(),
-		Workload: workload(in.Pod, in.Namespace),
-		Logs:     r.logs(),
-		PathEnv:  in.Path.Env,
+		Template:  base,
+		Templates: texts,
+		Revision:  in.Defaults.Revision,
+		Workload:  workload(in.Pod, in.Namespace),
+		Logs:      r.logs(),
+		PathEnv:   in.Path.Env,
 	}
 	p.UserProxy = find(in.Pod, meta.ProxyContainer)
 	p.UserInit = find(in.Pod, meta.InitContainer)
 	config := r.proxyConfig()
+	p.Config = config
 	p.Health = r.health(config)
 	r.status = p.Health.StatusPort
 	p.Proxy = r.container(p)

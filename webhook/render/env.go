@@ -28,8 +28,8 @@ func (w *writer) environment() []corev1.EnvVar {
 	from(meta.EnvHostIP, "status.hostIP")
 	env = append(env, limitEnv(meta.EnvCPULimit, "limits.cpu"))
 	set(meta.EnvProxyConfig, w.Mesh.ProxyConfig)
-	set(meta.EnvPodPorts, w.podPorts())
-	set(meta.EnvAppContainers, strings.Join(names(w.out.Spec.Containers), ","))
+	set(meta.EnvPodPorts, podPorts(w.out.Spec.Containers))
+	set(meta.EnvAppContainers, appContainers(w.out.Spec.Containers))
 	env = append(env, limitEnv(meta.EnvMemoryLimit, "limits.memory"))
 	set(meta.EnvClusterID, w.Mesh.Cluster)
 	from(meta.EnvNodeName, "spec.nodeName")
@@ -64,16 +64,19 @@ func setEnv(c *corev1.Container, name, value string) {
 }
 
 // podPorts is the JSON list of the ports that the pod's own containers declare.
-func (w *writer) podPorts() string {
+func podPorts(containers []corev1.Container) string {
 	all := []corev1.ContainerPort{}
-	for i := range w.out.Spec.Containers {
-		all = append(all, w.out.Spec.Containers[i].Ports...)
+	for i := range containers {
+		all = append(all, containers[i].Ports...)
 	}
 	if len(all) == 0 {
 		return "[]"
 	}
 	return encode(all)
 }
+
+// appContainers lists the pod's own containers.
+func appContainers(containers []corev1.Container) string { return strings.Join(names(containers), ",") }
 
 // owner is the reference of the workload. A pod from a file may get its namespace later,
 // so the kubelet fills it in then.

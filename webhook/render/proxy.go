@@ -11,8 +11,28 @@ import (
 	"github.com/sluicemesh/sluice/webhook/params"
 )
 
-// proxy builds the container istio-proxy, the user's own version over the injected one.
+// proxy is the container istio-proxy, the user's own version over the injected one.
 func (w *writer) proxy() (corev1.Container, bool) {
+	c, ok := w.merge(w.buildProxy(), w.UserProxy)
+	if !ok {
+		return c, false
+	}
+	w.settle(&c, w.Native)
+	return c, true
+}
+
+// settle sets what must hold whatever the user wrote on a proxy of their own: where it
+// lives is the injector's decision.
+func (w *writer) settle(c *corev1.Container, native bool) {
+	c.RestartPolicy = nil
+	if native {
+		always := corev1.ContainerRestartPolicyAlways
+		c.RestartPolicy = &always
+	}
+	w.lateEnvironment(c)
+}
+
+func (w *writer) buildProxy() corev1.Container {
 	role := "sidecar"
 	if w.Template == params.Gateway {
 		role = "router"
@@ -39,18 +59,7 @@ func (w *writer) proxy() (corev1.Container, bool) {
 	}
 	c.Args = w.logFormat(c.Args)
 	w.healthProbes(&c)
-	c, ok := w.merge(c, w.UserProxy)
-	if !ok {
-		return c, false
-	}
-	// Where the proxy lives is the injector's decision, whatever list the user wrote it in.
-	c.RestartPolicy = nil
-	if w.Native {
-		always := corev1.ContainerRestartPolicyAlways
-		c.RestartPolicy = &always
-	}
-	w.lateEnvironment(&c)
-	return c, true
+	return c
 }
 
 // logFormat adds the argument that both programs know.
@@ -124,16 +133,21 @@ func (w *writer) proxySecurity() *corev1.SecurityContext {
 	}
 }
 
-// initial builds the container istio-init, if rules are wanted.
+// initial is the container istio-init, if rules are wanted.
 func (w *writer) initial() ([]corev1.Container, bool) {
 	if !w.hasInit() {
 		return nil, true
 	}
+	c, ok := w.merge(w.buildInit(), w.UserInit)
+	return []corev1.Container{c}, ok
+}
+
+func (w *writer) buildInit() corev1.Container {
 	privileged, escalation := w.Proxy.Privileged, w.Proxy.Privileged
 	readOnly, nonRoot := false, false
 	var root int64
 	group := root
-	c := corev1.Container{
+	return corev1.Container{
 		Name:            meta.InitContainer,
 		Image:           w.Images.Init,
 		ImagePullPolicy: w.Images.PullPolicy,
@@ -151,8 +165,6 @@ func (w *writer) initial() ([]corev1.Container, bool) {
 			SeccompProfile:           w.Proxy.Seccomp.DeepCopy(),
 		},
 	}
-	c, ok := w.merge(c, w.UserInit)
-	return []corev1.Container{c}, ok
 }
 
 // podSecurity lets a gateway bind ports below 1024 without a capability.

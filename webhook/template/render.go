@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
 
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/yaml"
@@ -40,18 +43,42 @@ func (s *Set) Render(name string, data Data) (patch Patch, warnings []string, er
 	}
 	text, err := yaml.YAMLToJSON(out.buf.Bytes())
 	if err != nil {
-		return nil, nil, failure(name, "the output is no YAML: %v", err)
+		return nil, nil, failure(name, "the output is no YAML: %v%s", err, quoteLine(err, out.buf.String()))
 	}
 	if string(text) == "null" {
 		return nil, nil, nil // nothing for this pod
 	}
+	if text[0] != '{' {
+		return nil, nil, failure(name, "the output is no object, write metadata and spec")
+	}
 	if err := utiljson.Unmarshal(text, &patch); err != nil {
-		return nil, nil, failure(name, "the output is no object with metadata and spec: %v", err)
+		return nil, nil, failure(name, "read the output: %v", err)
 	}
 	if bytes.Contains(out.buf.Bytes(), noValue) {
 		warnings = append(warnings, "prints <no value>: it uses a value that does not exist")
 	}
 	return patch, warnings, nil
+}
+
+// lineNumber is how the YAML library names a place.
+var lineNumber = regexp.MustCompile(`line (\d+)`)
+
+// maxQuote bounds what a message repeats of the output.
+const maxQuote = 100
+
+// quoteLine repeats the line of the output that err names: the user never sees the output.
+func quoteLine(err error, output string) string {
+	m := lineNumber.FindStringSubmatch(err.Error())
+	if m == nil {
+		return ""
+	}
+	n, convErr := strconv.Atoi(m[1])
+	lines := strings.Split(output, "\n")
+	if convErr != nil || n < 1 || n > len(lines) {
+		return ""
+	}
+	line := lines[n-1]
+	return fmt.Sprintf(", which is %.*q", maxQuote, line)
 }
 
 var (
