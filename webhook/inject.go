@@ -63,10 +63,15 @@ func Inject(s *Settings, r Request) Result {
 	} else {
 		out.Composed = true
 		out.Pod, problems = s.compose(in, p)
-		problems = slices.DeleteFunc(problems, func(p problem.Problem) bool { return slices.Contains(out.Problems, p) })
+		problems = newOnes(problems, out.Problems)
 	}
 	out.Problems = append(out.Problems, problems...)
 	return out
+}
+
+// newOnes drops the problems that are known already.
+func newOnes(problems, known []problem.Problem) []problem.Problem {
+	return slices.DeleteFunc(problems, func(p problem.Problem) bool { return slices.Contains(known, p) })
 }
 
 // Reasons of the warnings about a pod's own choice.

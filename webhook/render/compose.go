@@ -85,7 +85,7 @@ func Compose(pod *corev1.Pod, p params.Params, overlays []Overlay) (*corev1.Pod,
 
 // composer is a writer over overlays.
 type composer struct {
-	*writer
+	writer
 	pod   *corev1.Pod     // as the user wrote it
 	named map[string]bool // containers that overlays add something to
 	env   []corev1.EnvVar // of the native proxy

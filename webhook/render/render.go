@@ -57,8 +57,9 @@ type writer struct {
 	problems []problem.Problem
 }
 
-func newWriter(pod *corev1.Pod, p params.Params) *writer {
-	return &writer{
+// newWriter returns a value, so that Pod's stays on the stack.
+func newWriter(pod *corev1.Pod, p params.Params) writer {
+	return writer{
 		Params: p, in: pod, out: shallow(pod),
 		origin: params.Origin(pod, p.Workload.Namespace), status: status{Revision: p.Revision},
 	}
