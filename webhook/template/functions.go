@@ -82,12 +82,11 @@ func bounded() template.FuncMap {
 		if step == 0 || (stop > start) != (step > 0) {
 			return []int{}, nil
 		}
-		n := (stop - start) / step
-		if n >= maxCount {
-			return nil, fmt.Errorf("%d numbers are too many, %d are allowed", n, maxCount)
-		}
-		out := make([]int, 0, n+1)
-		for i := start; (i < stop) == (step > 0) && i != stop; i += step {
+		var out []int
+		for i := start; i != stop && (i < stop) == (step > 0); i += step {
+			if len(out) == maxCount {
+				return nil, fmt.Errorf("more than %d numbers are too many", maxCount)
+			}
 			out = append(out, i)
 		}
 		return out, nil
