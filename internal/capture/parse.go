@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -54,9 +55,33 @@ func ParsePortList(s string) ([]uint16, error) {
 	})
 }
 
-// parseList splits s at commas, drops blanks and empty words, and parses each word.
+// ParseInterfaces reads a comma-separated list of names of network interfaces, or "" for
+// nothing: at most 15 characters each, a letter followed by letters, digits, "_", "." or
+// "-". The error names the word that is no such name.
+func ParseInterfaces(s string) ([]string, error) {
+	return parseList(s, func(word string) (string, error) {
+		if len(word) > maxInterface || !isLetter(word[0]) || strings.ContainsFunc(word, notInInterface) {
+			return "", fmt.Errorf("%q is not the name of an interface, write at most %d letters, digits, "+
+				"\"_\", \".\" or \"-\", a letter first", word, maxInterface)
+		}
+		return word, nil
+	})
+}
+
+// maxInterface is how long the kernel lets the name of an interface be, in bytes.
+const maxInterface = 15
+
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+
+func notInInterface(r rune) bool {
+	return r > 0x7f || !isLetter(byte(r)) && (r < '0' || r > '9') && !strings.ContainsRune("_.-", r)
+}
+
+// parseList splits s at commas, drops blanks and empty words, and parses each word. The
+// error joins those of all words.
 func parseList[T any](s string, parse func(string) (T, error)) ([]T, error) {
 	var out []T
+	var mistakes []error
 	for word := range strings.SplitSeq(s, ",") {
 		word = strings.TrimSpace(word)
 		if word == "" {
@@ -64,9 +89,13 @@ func parseList[T any](s string, parse func(string) (T, error)) ([]T, error) {
 		}
 		v, err := parse(word)
 		if err != nil {
-			return nil, err
+			mistakes = append(mistakes, err)
+			continue
 		}
 		out = append(out, v)
+	}
+	if len(mistakes) > 0 {
+		return nil, errors.Join(mistakes...)
 	}
 	return out, nil
 }

@@ -88,7 +88,7 @@ func (r *reader) templates() (Template, []string) {
 	var names []string
 	switch {
 	case ok:
-		names = words(text)
+		names = splitNames(text)
 	case r.Catalog != nil && len(r.Catalog.Default) > 0:
 		names = r.Catalog.Default
 	default:
@@ -116,10 +116,10 @@ func (r *reader) templates() (Template, []string) {
 	return base, texts
 }
 
-// words splits at commas and drops blanks and what is empty.
-func words(list string) []string {
+// splitNames splits at commas and drops blanks and what is empty.
+func splitNames(text string) []string {
 	var out []string
-	for word := range strings.SplitSeq(list, ",") {
+	for word := range strings.SplitSeq(text, ",") {
 		if word = strings.TrimSpace(word); word != "" {
 			out = append(out, word)
 		}

@@ -73,8 +73,8 @@ func (w *writer) describe(template, field string, metadata map[string]any, to ma
 func Compose(pod *corev1.Pod, p params.Params, overlays []Overlay) (*corev1.Pod, []problem.Problem) {
 	c := &composer{writer: newWriter(pod, p), pod: pod, named: namedContainers(overlays)}
 	c.takeUserContainers(c.injected)
-	if p.Template != params.None {
-		c.base()
+	if p.Template != params.None && !c.base() {
+		return nil, c.problems
 	}
 	if !c.lay(overlays) || !c.layUser() || !c.complete() {
 		return nil, c.problems
@@ -97,27 +97,38 @@ func (c *composer) injected(name string) bool {
 	switch name {
 	case meta.ProxyContainer:
 		return c.Template != params.None || c.named[name]
-	case meta.InitContainer:
-		return c.Template != params.None && c.hasInit() || c.named[name]
+	case meta.InitContainer, meta.ValidationContainer:
+		return c.Template != params.None && c.hasInit() && name == c.Init.Name || c.named[name]
 	}
-	return slices.Contains(rules(), name) && c.named[name]
+	return false
 }
 
-// rules are the init containers that come before all others, in their order.
-func rules() []string { return []string{meta.InitContainer, "istio-validation", "enable-core-dump"} }
+// override is the user's own version of an injected container, nil for none.
+func (c *composer) override(name string) *corev1.Container {
+	switch name {
+	case meta.ProxyContainer:
+		return c.UserProxy
+	case c.Init.Name:
+		return c.Init.User
+	}
+	return c.saved.find(name)
+}
 
 // base injects the native template without the user's containers.
-func (c *composer) base() {
+func (c *composer) base() bool {
 	proxy := c.buildProxy()
 	c.env = proxy.Env
 	var initial []corev1.Container
 	if c.hasInit() {
 		initial = []corev1.Container{c.buildInit()}
 	}
-	c.volumes()
+	if !c.volumes() {
+		return false
+	}
 	c.pullSecrets()
 	c.place(proxy, initial)
 	c.podSecurity()
+	return true
 }
 
 // layUser lays the user's version of containers that overlays name over the result, so
@@ -154,9 +165,9 @@ func (c *composer) complete() bool {
 	}
 	c.probes()
 	proxy.Env = inOrder(proxy.Env, c.env)
-	proxy, ok := c.merge(proxy, c.saved.find(proxy.Name))
+	proxy, ok := c.merge(proxy, c.override(proxy.Name))
 	for i := range initial {
-		merged, fine := c.merge(initial[i], c.saved.find(initial[i].Name))
+		merged, fine := c.merge(initial[i], c.override(initial[i].Name))
 		initial[i], ok = merged, ok && fine
 	}
 	if !ok {
@@ -170,6 +181,7 @@ func (c *composer) complete() bool {
 	if found {
 		c.refresh(&proxy, user)
 		c.settle(&proxy, native)
+		c.securePort(&proxy)
 		c.Native, c.Hold = native, c.Hold || c.blocks(proxy)
 		c.place(proxy, initial)
 	} else {
@@ -205,7 +217,7 @@ func (c *composer) takeProxy() (proxy corev1.Container, found, native bool) {
 // takeRules takes the injected init containers that come first out of the list.
 func (c *composer) takeRules() []corev1.Container {
 	var out []corev1.Container
-	for _, name := range rules() {
+	for _, name := range []string{meta.InitContainer, meta.ValidationContainer} {
 		if !c.injected(name) {
 			continue
 		}

@@ -62,7 +62,7 @@ func TestFunctions(t *testing.T) {
 		{"{{ annotation .ObjectMeta `absent` .Values.global.port }}", "15020"},
 		{"{{ annotation .ObjectMeta `absent` .Values.global.nothing }}", ""},
 		{"{{ appendMultusNetwork `` `default/istio-cni` }}", "default/istio-cni"},
-		{"{{ appendMultusNetwork `a, b` `default/istio-cni` }}", "a, b, default/istio-cni"},
+		{"{{ appendMultusNetwork `a, b` `default/istio-cni` }}", "a, b,default/istio-cni"},
 		{"{{ appendMultusNetwork `a,default/istio-cni` `default/istio-cni` }}", "a,default/istio-cni"},
 		{"{{ appendMultusNetwork `[{\"name\":\"a\",\"ips\":[\"10.0.0.1\"]}]` `default/istio-cni` }}", `[{"name":"a","ips":["10.0.0.1"]},{"name":"istio-cni","namespace":"default"}]`},
 		{"{{ appendMultusNetwork `[{\"name\":\"istio-cni\",\"namespace\":\"default\"}]` `default/istio-cni` }}", `[{"name":"istio-cni","namespace":"default"}]`},

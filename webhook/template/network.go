@@ -85,7 +85,7 @@ func appendMultusNetwork(list, network string) string {
 	if slices.Contains(commaList(list), network) {
 		return list
 	}
-	return list + ", " + network
+	return list + "," + network
 }
 
 func appendMultusObject(list, network string) string {

@@ -3,7 +3,6 @@ package template
 import (
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -47,10 +46,12 @@ func otelResourceAttributes(args ...any) (string, error) {
 			attributes[name] = value
 		}
 	}
+	// Separators as percent codes, and nothing that the kubelet would take for a variable.
+	escape := strings.NewReplacer("%", "%25", ",", "%2C", "=", "%3D", " ", "%20", "$(", "$$(")
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(attributes)) {
 		if value := attributes[name]; value != "" {
-			out = append(out, name+"="+url.PathEscape(value))
+			out = append(out, name+"="+escape.Replace(value))
 		}
 	}
 	return strings.Join(out, ","), nil
