@@ -76,7 +76,7 @@ func hostilePods() []hostilePod {
 			}
 			return pod
 		}},
-		{"one annotation", 1 << 20, func(n int) any {
+		{"one annotation", 800_000, func(n int) any {
 			pod := app()
 			pod.Annotations["example.com/data"] = strings.Repeat("<", n)
 			return pod
