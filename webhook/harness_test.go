@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 
@@ -105,7 +106,7 @@ func checkedInject(t *testing.T, s *Settings, r Request) Result {
 	if len(result.Pod.Spec.Containers) == 0 {
 		t.Error("the pod has no containers left")
 	}
-	checkPatch(t, r.Pod, result.Pod)
+	checkPatch(t, s, r.Pod, result.Pod)
 
 	again := r
 	again.Pod = reread(t, result.Pod)
@@ -123,12 +124,16 @@ func checkedInject(t *testing.T, s *Settings, r Request) Result {
 	return result
 }
 
-// checkPatch applies the patch with another library and compares.
-func checkPatch(t *testing.T, from, to *corev1.Pod) {
+// checkPatch applies the patch with another library and compares; with and without the
+// parts that are encoded in advance it has to be the same one.
+func checkPatch(t *testing.T, s *Settings, from, to *corev1.Pod) {
 	t.Helper()
 	patch, err := createPatch(from, to)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if quick, err := new(patcher).patch(from, to, s.known); err != nil || !bytes.Equal(quick, patch) {
+		t.Errorf("with fragments the patch is %s (error %v); without them %s", quick, err, patch)
 	}
 	if patch == nil {
 		patch = []byte("[]")
