@@ -87,11 +87,12 @@ func (v *Values) fillEmpty(from Values) {
 	global, def := &v.Global, &from.Global
 	global.Hub = text(firstNonEmpty(string(global.Hub), string(def.Hub)))
 	global.Tag = text(firstNonEmpty(string(global.Tag), string(def.Tag)))
+	cluster := &global.MultiCluster.ClusterName
+	*cluster = text(firstNonEmpty(string(*cluster), string(def.MultiCluster.ClusterName)))
 	for _, field := range []struct{ value, def *string }{
 		{&global.IstioNamespace, &def.IstioNamespace},
 		{&global.PilotCertProvider, &def.PilotCertProvider},
 		{&global.Logging.Level, &def.Logging.Level},
-		{&global.MultiCluster.ClusterName, &def.MultiCluster.ClusterName},
 		{&global.Proxy.Image, &def.Proxy.Image},
 		{&global.Proxy.AutoInject, &def.Proxy.AutoInject},
 		{&global.Proxy.LogLevel, &def.Proxy.LogLevel},
