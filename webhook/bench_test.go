@@ -140,7 +140,7 @@ func answerOnce(b *testing.B, h *handler, body []byte) {
 
 func checkInjected(b *testing.B, h *handler) {
 	b.Helper()
-	if n := count(h.metrics.success); n != float64(b.N) {
+	if n := count(h.metrics.success.WithLabelValues("PolicyEnabled")); n != float64(b.N) {
 		b.Fatalf("%v of %d pods were injected", n, b.N)
 	}
 }

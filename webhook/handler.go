@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluicemesh/sluice/internal/problem"
+	"github.com/sluicemesh/sluice/webhook/notice"
 )
 
 // Reasons of skips and failures that are not the policy's; metric labels.
@@ -31,6 +33,7 @@ type handler struct {
 	metrics *injectionMetrics
 	log     *slog.Logger
 	buffers *bufferPool
+	notices *notice.Board // nil for no Events
 }
 
 // ServeHTTP implements http.Handler: one POST of an AdmissionReview, one answer.
@@ -65,8 +68,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answer turns the review in b into an answered one, bytes to bytes; the result is b's. An error means that it is no review at all; everything else is said in the
-// answer.
+// answer turns the review in b into an answered one, bytes to bytes; the result is b's. An
+// error means that it is no review at all; everything else is said in the answer.
 func (h *handler) answer(b *buffers, path string) ([]byte, error) {
 	in, err := decode(b.body.Bytes())
 	if in.Request == nil {
@@ -104,10 +107,13 @@ func (h *handler) review(b *buffers, in *request, path string) (response *admiss
 		return refuse(in.UID, "the injector has no valid configuration yet, see the log of the control plane")
 	}
 	pod := in.Object.pod()
-	result := Inject(settings, Request{
+	request := Request{
 		Pod: pod, Namespace: in.Namespace,
-		Native: h.state.native.supported(pod.Spec.NodeName), Path: parsePath(path),
-	})
+		NamespaceAnnotations: h.state.namespaces.of(cmp.Or(pod.Namespace, in.Namespace)),
+		Native:               h.state.native.supported(pod.Spec.NodeName), Path: ParsePath(path),
+	}
+	result := Inject(settings, request)
+	h.report(request, in.DryRun, result)
 	out := h.respond(in.UID, result)
 	if result.Pod == nil {
 		return out
@@ -117,7 +123,7 @@ func (h *handler) review(b *buffers, in *request, path string) (response *admiss
 		h.metrics.failure.WithLabelValues(internalBug).Inc()
 		return refuse(in.UID, err.Error())
 	}
-	h.metrics.success.Inc()
+	h.metrics.success.WithLabelValues(string(result.Decision.Reason)).Inc()
 	if len(patch) > 0 {
 		kind := admissionv1.PatchTypeJSONPatch
 		out.Patch, out.PatchType = patch, &kind

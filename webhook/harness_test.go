@@ -61,7 +61,7 @@ func settingsOf(t *testing.T, c testCase) *Settings {
 func (c testCase) request() Request {
 	return Request{
 		Pod: c.Pod, Namespace: c.Namespace, NamespaceAnnotations: c.NamespaceAnnotations,
-		Native: c.Native, Path: parsePath(c.Path),
+		Native: c.Native, Path: ParsePath(c.Path),
 	}
 }
 

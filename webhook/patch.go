@@ -149,7 +149,7 @@ func (p *patcher) bring(path string, i int, name string, moves bool) {
 		return
 	}
 	for p.now[i] != name {
-		p.move(path, i, last)
+		p.move(path, i, atEnd)
 		gone := p.now[i]
 		p.now = append(slices.Delete(p.now, i, i+1), gone)
 	}

@@ -22,7 +22,7 @@ type patcher struct {
 
 const (
 	whole = -1 // the index of a place that is not an element of a list
-	last  = -2 // where move appends
+	atEnd = -2 // where move appends
 )
 
 // place is where a step applies: path, path/index, or a field below.
@@ -72,10 +72,10 @@ func (p *patcher) step(op string, at place) {
 	p.open(op)
 }
 
-// move takes an element of a list to another place; last stands for the end.
+// move takes an element of a list to another place; atEnd stands for the end.
 func (p *patcher) move(path string, from, to int) {
 	at := place{path: path, index: to}
-	if to == last {
+	if to == atEnd {
 		at = place{path: path, index: whole, field: "/-"}
 	}
 	p.step("move", at)

@@ -9,17 +9,22 @@
 package webhook
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	networkingv1beta1 "istio.io/client-go/pkg/apis/networking/v1beta1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/sluicemesh/sluice/webhook/certs"
+	"github.com/sluicemesh/sluice/webhook/notice"
 	"github.com/sluicemesh/sluice/webhook/params"
 )
 
@@ -49,6 +54,9 @@ type Config struct {
 	Log *slog.Logger
 }
 
+// openShift is the platform whose namespaces name the ids of their pods.
+const openShift = "openshift"
+
 func (c Config) withDefaults() Config {
 	def := func(field *string, value string) {
 		if *field == "" {
@@ -58,16 +66,24 @@ func (c Config) withDefaults() Config {
 	def(&c.Revision, "default")
 	def(&c.Namespace, "istio-system")
 	def(&c.ClusterDomain, "cluster.local")
-	def(&c.InjectorConfigMap, "istio-sidecar-injector"+c.suffix())
-	def(&c.MeshConfigMap, "istio"+c.suffix())
+	mesh, injector := ConfigMaps(c.Revision)
+	def(&c.InjectorConfigMap, injector)
+	def(&c.MeshConfigMap, mesh)
 	def(&c.NativeSidecars, nativeAuto)
 	def(&c.Tag, "latest")
 	return c
 }
 
+// ConfigMaps returns the names of the ConfigMaps that a revision's settings are read from:
+// the mesh's (key mesh) and the injector's (keys config and values).
+func ConfigMaps(revision string) (mesh, injector string) {
+	suffix := Config{Revision: revision}.suffix()
+	return "istio" + suffix, "istio-sidecar-injector" + suffix
+}
+
 // suffix is what a revision appends to the names of its objects.
 func (c Config) suffix() string {
-	if c.Revision == "default" {
+	if c.Revision == "" || c.Revision == "default" {
 		return ""
 	}
 	return "-" + c.Revision
@@ -105,14 +121,16 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		return fmt.Errorf("set up webhook metrics: %w", err)
 	}
 	serving := certs.NewServing(cfg.Authority, cfg.dnsNames(), cfg.Log)
-	server.Options.TLSOpts = append(server.Options.TLSOpts, func(t *tls.Config) {
-		t.MinVersion = tls.VersionTLS12
-		t.GetCertificate = serving.GetCertificate
-	})
+	if err := networkingv1beta1.AddToScheme(mgr.GetScheme()); err != nil {
+		return fmt.Errorf("set up webhook: %w", err)
+	}
 	st := &state{native: newNative(cfg.NativeSidecars)}
-	h := &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool()}
-	server.Register(injectPath, h)
-	server.Register(injectPath+"/", h)
+	recorder := mgr.GetEventRecorder("sluice-webhook")
+	notices := notice.NewBoard(recorder)
+	if cfg.Platform == openShift {
+		st.namespaces = &namespaces{annotations: map[string]map[string]string{}}
+	}
+	attach(server, &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool(), notices: notices}, serving)
 	server.Register("/ready", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if err := st.ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -122,7 +140,7 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		serving,
 		&loader{
 			cfg: cfg, state: st, metrics: m, cache: mgr.GetCache(), client: mgr.GetClient(),
-			events: mgr.GetEventRecorder("sluice-webhook"),
+			events: recorder,
 		},
 	}
 	trusted := func() bool { return true }
@@ -150,4 +168,37 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		return fmt.Errorf("set up webhook readiness: %w", err)
 	}
 	return nil
+}
+
+// attach puts the injector on a server.
+func attach(server *ctrlwebhook.DefaultServer, h http.Handler, serving *certs.Serving) {
+	server.Options.TLSOpts = append(server.Options.TLSOpts, func(t *tls.Config) {
+		t.MinVersion = tls.VersionTLS12
+		t.GetCertificate = serving.GetCertificate
+	})
+	server.Register(injectPath, h)
+	server.Register(injectPath+"/", h)
+}
+
+// Serve answers reviews on server with settings that do not change, until ctx ends: the
+// webhook that Setup makes, without a cluster around it and without Events. Of cfg it reads Authority and Log,
+// which are required, and the names in the certificate. h takes the injector's place
+// unless it is nil, so that something else can be measured on the same server.
+func Serve(ctx context.Context, server *ctrlwebhook.DefaultServer, cfg Config, s *Settings, h http.Handler) error {
+	cfg = cfg.withDefaults()
+	if h == nil {
+		m, err := newMetrics(prometheus.NewRegistry())
+		if err != nil {
+			return fmt.Errorf("serve injection: %w", err)
+		}
+		st := &state{native: newNative(cfg.NativeSidecars)}
+		st.settings.Store(s)
+		h = &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool()}
+	}
+	serving := certs.NewServing(cfg.Authority, cfg.dnsNames(), cfg.Log)
+	attach(server, h, serving)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return serving.Start(ctx) })
+	group.Go(func() error { return server.Start(ctx) })
+	return group.Wait()
 }
