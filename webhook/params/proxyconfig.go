@@ -29,10 +29,10 @@ func (r *reader) mesh(config *meshv1alpha1.ProxyConfig, p Params) Mesh {
 	global := &r.Defaults.Values.Global
 	trust := r.Defaults.Mesh.TrustDomain
 	m := Mesh{
-		ID:            firstNonEmpty(config.MeshId, global.MeshID, trust),
+		ID:            firstNonEmpty(config.MeshId, string(global.MeshID), trust),
 		TrustDomain:   trust,
-		Cluster:       firstNonEmpty(r.Path.Cluster, global.MultiCluster.ClusterName),
-		Network:       firstNonEmpty(r.Pod.Labels[meta.Network], r.Path.Network, global.Network),
+		Cluster:       firstNonEmpty(r.Path.Cluster, string(global.MultiCluster.ClusterName)),
+		Network:       firstNonEmpty(r.Pod.Labels[meta.Network], r.Path.Network, string(global.Network)),
 		ClusterDomain: r.Defaults.clusterDomain,
 		CAAddress:     r.Defaults.caAddress,
 		CertProvider:  global.PilotCertProvider,
