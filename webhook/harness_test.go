@@ -6,11 +6,13 @@ import (
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/google/go-cmp/cmp"
+	networkingv1beta1 "istio.io/client-go/pkg/apis/networking/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluicemesh/sluice/internal/golden"
 	"github.com/sluicemesh/sluice/internal/problem"
+	"github.com/sluicemesh/sluice/webhook/params"
 )
 
 // testCase is one golden input.
@@ -23,6 +25,11 @@ type testCase struct {
 	Namespace string          `json:"namespace"`
 	Path      string          `json:"path"`
 	Pod       *corev1.Pod     `json:"pod"`
+
+	ProxyConfigs []*networkingv1beta1.ProxyConfig `json:"proxyConfigs"`
+	// Changes asks for what the pod's annotations and the ProxyConfigs change, instead of the
+	// whole pod.
+	Changes bool `json:"changes"`
 }
 
 // testOutput is one golden output.
@@ -31,6 +38,7 @@ type testOutput struct {
 	Refused  bool        `json:"refused,omitempty"`
 	Problems []string    `json:"problems,omitempty"`
 	Pod      *corev1.Pod `json:"pod,omitempty"`
+	Changes  []string    `json:"changes,omitempty"`
 }
 
 func settingsOf(t *testing.T, c testCase) *Settings {
@@ -51,6 +59,11 @@ func settingsOf(t *testing.T, c testCase) *Settings {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var problems []problem.Problem
+	s.ProxyConfigs, problems = params.IndexProxyConfigs(c.ProxyConfigs, s.Defaults.Mesh.RootNamespace)
+	if len(problems) > 0 {
+		t.Fatal(problem.Join(problems))
+	}
 	return s
 }
 
@@ -69,6 +82,9 @@ func TestInjectGolden(t *testing.T) {
 		out := testOutput{Reason: string(result.Decision.Reason), Refused: problem.AnyFatal(result.Problems), Pod: result.Pod}
 		for _, p := range result.Problems {
 			out.Problems = append(out.Problems, p.String())
+		}
+		if c.Changes && result.Pod != nil {
+			out.Pod, out.Changes = nil, changesOf(t, c, result.Pod)
 		}
 		data, err := yaml.Marshal(out)
 		if err != nil {

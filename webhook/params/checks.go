@@ -141,7 +141,7 @@ func (r *reader) lenient() {
 	}
 	_, mistakes := proxystats.Read(r.Pod.Annotations)
 	for _, m := range mistakes {
-		r.warn(m.Annotation, InvalidAnnotation, "%s", m.Message)
+		r.warn(m.Annotation, InvalidAnnotation, "%s; the agent leaves it out", m.Message)
 	}
 	if v := r.Pod.Annotations[meta.NetBindService]; v != "" && v != "true" && v != "false" {
 		r.warn(meta.NetBindService, InvalidAnnotation, "%q is neither true nor false, taken as false", v)
