@@ -21,9 +21,6 @@ func parseRules(c injectorConfig, fallback policy.Policy) (rules policy.Rules, n
 		return policy.Rules{}, nil, fmt.Errorf("templates or aliases (%s) are not supported: remove them",
 			strings.Join(slices.Concat(slices.Sorted(maps.Keys(c.Templates)), slices.Sorted(maps.Keys(c.Aliases))), ", "))
 	}
-	if len(c.InjectedAnnotations) > 0 {
-		return policy.Rules{}, nil, fmt.Errorf("injectedAnnotations are not supported: remove them")
-	}
 	if t := c.DefaultTemplates; len(t) > 0 && !slices.Equal(t, []string{string(params.Sidecar)}) {
 		return policy.Rules{}, nil, fmt.Errorf("defaultTemplates %v are not supported: write [sidecar]", t)
 	}

@@ -70,6 +70,7 @@ func NewSettings(src Source) (*Settings, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse injector config: %w", err)
 	}
+	defaults.Annotations = config.InjectedAnnotations
 	for _, u := range unknown {
 		notes = append(notes, "mesh config: "+u.String())
 	}

@@ -24,12 +24,13 @@ func TestSettingsRefused(t *testing.T) {
 		{"log level", Source{Values: `{"global":{"proxy":{"logLevel":"loud"}}}`}, `values: global.proxy.logLevel: "loud" is not a log level`},
 		{"values", Source{Values: "{"}, "parse values"},
 		{"value type", Source{Values: `{"global":{"proxy":{"privileged":"yes"}}}`}, "global.proxy.privileged"},
+		{"certificates of another", Source{Values: `{"global":{"caName":"GkeWorkloadCertificate"}}`}, "global.caName"},
+		{"compliance", Source{Values: `{"pilot":{"env":{"COMPLIANCE_POLICY":"strict"}}}`}, "pilot.env.COMPLIANCE_POLICY"},
 		{"cert provider", Source{Values: `{"global":{"pilotCertProvider":"kubernetes"}}`}, "global.pilotCertProvider"},
 		{"config", Source{Config: "policy: [1]"}, "parse injector config"},
 		{"templates", Source{Config: "templates: {custom: x}"}, "custom"},
 		{"aliases", Source{Config: "aliases: {mine: [sidecar]}"}, "mine"},
 		{"default templates", Source{Config: "defaultTemplates: [gateway]"}, "defaultTemplates"},
-		{"injected annotations", Source{Config: "injectedAnnotations: {a: b}"}, "injectedAnnotations"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -55,10 +55,10 @@ type Config struct {
 	MaxConnectionAge time.Duration
 	// Linger is how long everything goes on after ctx ended, while others still send requests
 	// here because the news has not reached every node; 0 means not at all.
-	Linger   time.Duration
-	Version          string
-	REST             *rest.Config
-	Log              *slog.Logger
+	Linger  time.Duration
+	Version string
+	REST    *rest.Config
+	Log     *slog.Logger
 	// Cache is what Extend's parts ask of the manager's cache, by kind. May be nil.
 	Cache map[client.Object]cache.ByObject
 	// Extend sets up what else lives under the manager, before it starts: the webhook.
