@@ -77,6 +77,14 @@ func (s *Source) texts(ctx context.Context, revision string) (texts, error) {
 		}
 		t.assigned = false
 	}
+	if s.o.ValuesFile != "" {
+		// Values are JSON in the ConfigMap; people write YAML, which JSON is part of.
+		values, err := yaml.YAMLToJSON([]byte(t.values))
+		if err != nil {
+			return texts{}, fmt.Errorf("read %s: %w", s.o.ValuesFile, err)
+		}
+		t.values = string(values)
+	}
 	if len(s.o.Sets) > 0 && !t.assigned {
 		return s.assign(t)
 	}
