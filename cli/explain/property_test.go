@@ -23,10 +23,19 @@ func TestVerdictIsTheWebhooks(t *testing.T) {
 					Offline: true, Revision: revision,
 					Sets: []string{"sidecarInjectorWebhook.enableNamespacesByDefault=" + byDefault},
 				})
+				i, err := s.Injector(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
 				injected := 0
 				for _, ns := range labelSpace("istio-injection", "istio.io/rev") {
+					w, err := newWorld(t.Context(), s)
+					if err != nil {
+						t.Fatal(err)
+					}
+					w.given["shop"] = ns
 					for _, pod := range labelSpace("sidecar.istio.io/inject", "istio.io/rev") {
-						if agree(t, s, ns, pod) {
+						if agree(t, w, i, pod) {
 							injected++
 						}
 					}
@@ -66,28 +75,17 @@ func labelSpace(first, second string) []map[string]string {
 	return out
 }
 
-// agree compares the two answers for one namespace and pod and returns them.
-func agree(t *testing.T, s *source.Source, ns, podLabels map[string]string) bool {
+// agree compares the two answers for one pod in the namespace shop and returns them.
+func agree(t *testing.T, w *world, i *source.Injector, podLabels map[string]string) bool {
 	t.Helper()
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web", Labels: podLabels}}
 	pod.Spec.Containers = []corev1.Container{{Name: "web"}}
-	w, err := newWorld(t.Context(), s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.given["shop"] = ns
 	v, err := w.explain(t.Context(), subject{title: "Pod web", namespace: "shop", pod: pod})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := asked(t, s, ns, podLabels)
-	if want {
-		i, err := s.Injector(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		want = i.Inject(pod, "shop").Pod != nil
-	}
+	ns := w.given["shop"]
+	want := asked(t, w.source, ns, podLabels) && i.Inject(pod, "shop").Pod != nil
 	if v.Injected != want {
 		t.Errorf("namespace %v, pod %v: verdict %v [%s]; the webhook: %v", ns, podLabels, v.Injected, v.Reason, want)
 	}

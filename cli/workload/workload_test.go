@@ -75,10 +75,10 @@ func TestPod(t *testing.T) {
 }
 
 func TestPodItself(t *testing.T) {
-	object := read(t, "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\nspec: {nodeName: n}\nstatus: {phase: Running}")
+	object := read(t, "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\nspec: {nodeName: one}\nstatus: {phase: Running}")
 	kind, _ := Of(object)
 	pod, ok, err := kind.Pod(object)
-	if err != nil || !ok || pod.Name != "web" || pod.Namespace != "shop" || pod.Spec.NodeName != "n" || pod.Status.Phase != "" {
+	if err != nil || !ok || pod.Name != "web" || pod.Namespace != "shop" || pod.Spec.NodeName != "one" || pod.Status.Phase != "" {
 		t.Errorf("Pod = %+v, %v, %v", pod, ok, err)
 	}
 }
@@ -99,7 +99,8 @@ func TestNoPods(t *testing.T) {
 	}
 	bad := read(t, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {template: {spec: {containers: 1}}}")
 	kind, _ = Of(bad)
-	if _, _, err := kind.Pod(bad); err == nil || !strings.HasPrefix(err.Error(), "read the pod template of Deployment web: ") {
+	if _, _, err := kind.Pod(bad); err == nil || !strings.HasPrefix(err.Error(), "read the pod template of Deployment web: ") ||
+		!strings.Contains(err.Error(), "spec.containers") {
 		t.Errorf("containers: 1: %v", err)
 	}
 }
