@@ -51,7 +51,7 @@ func Inject(s *Settings, r Request) Result {
 	}
 	p, problems := params.Resolve(params.Input{
 		Pod: pod, Namespace: r.Namespace, NamespaceAnnotations: r.NamespaceAnnotations,
-		Defaults: s.Defaults, Native: r.Native, Path: r.Path,
+		Defaults: s.Defaults, ProxyConfigs: s.ProxyConfigs, Native: r.Native, Path: r.Path,
 	})
 	out.Problems = append(out.Problems, problems...)
 	if problem.AnyFatal(out.Problems) {
