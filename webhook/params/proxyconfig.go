@@ -88,14 +88,17 @@ func (r *reader) logs() Logs {
 	global := &r.Defaults.Values.Global
 	proxy := &global.Proxy
 	l := Logs{
-		Proxy:     r.or(meta.LogLevel, proxy.LogLevel),
-		Component: r.or(meta.ComponentLogLevel, proxy.ComponentLogLevel),
-		Agent:     r.or(meta.AgentLogLevel, global.Logging.Level),
+		Proxy:     unblanked(r.or(meta.LogLevel, proxy.LogLevel)),
+		Component: unblanked(r.or(meta.ComponentLogLevel, proxy.ComponentLogLevel)),
+		Agent:     unblanked(r.or(meta.AgentLogLevel, global.Logging.Level)),
 		JSON:      global.LogAsJSON,
 	}
 	r.levels()
 	return l
 }
+
+// unblanked is a list without blanks, which Envoy would take for a part of the words.
+func unblanked(list string) string { return strings.ReplaceAll(list, " ", "") }
 
 // native decides between a restartable init container and a plain one.
 func (r *reader) native(p Params) bool {
