@@ -24,6 +24,7 @@ type request struct {
 	Kind      metav1.GroupVersionKind `json:"kind"`
 	Namespace string                  `json:"namespace"`
 	Operation admissionv1.Operation   `json:"operation"`
+	DryRun    bool                    `json:"dryRun"`
 	Object    object                  `json:"object"`
 }
 

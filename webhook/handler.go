@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluicemesh/sluice/internal/problem"
+	"github.com/sluicemesh/sluice/webhook/notice"
 )
 
 // Reasons of skips and failures that are not the policy's; metric labels.
@@ -32,6 +34,7 @@ type handler struct {
 	metrics *injectionMetrics
 	log     *slog.Logger
 	buffers *bufferPool
+	notices *notice.Board
 }
 
 // ServeHTTP implements http.Handler: one POST of an AdmissionReview, one answer.
@@ -105,10 +108,13 @@ func (h *handler) review(b *buffers, in *request, path string) (response *admiss
 		return refuse(in.UID, "the injector has no valid configuration yet, see the log of the control plane")
 	}
 	pod := in.Object.pod()
-	result := Inject(settings, Request{
+	request := Request{
 		Pod: pod, Namespace: in.Namespace,
-		Native: h.state.native.supported(pod.Spec.NodeName), Path: parsePath(path),
-	})
+		NamespaceAnnotations: h.state.namespaces.of(cmp.Or(pod.Namespace, in.Namespace)),
+		Native:               h.state.native.supported(pod.Spec.NodeName), Path: ParsePath(path),
+	}
+	result := Inject(settings, request)
+	h.report(request, in.DryRun, result)
 	return h.respond(b, in.UID, pod, result)
 }
 
@@ -129,7 +135,7 @@ func (h *handler) respond(b *buffers, uid types.UID, pod *corev1.Pod, result Res
 		h.metrics.failure.WithLabelValues(internalBug).Inc()
 		return refuse(uid, err.Error())
 	}
-	h.metrics.success.Inc()
+	h.metrics.success.WithLabelValues(string(result.Decision.Reason)).Inc()
 	out := &admissionv1.AdmissionResponse{
 		UID: uid, Allowed: true, Warnings: warnings(result.Problems),
 		AuditAnnotations: map[string]string{"injected": string(result.Decision.Reason)},

@@ -15,11 +15,13 @@ import (
 	"log/slog"
 	"net/http"
 
+	networkingv1beta1 "istio.io/client-go/pkg/apis/networking/v1beta1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/sluicemesh/sluice/webhook/certs"
+	"github.com/sluicemesh/sluice/webhook/notice"
 	"github.com/sluicemesh/sluice/webhook/params"
 )
 
@@ -49,6 +51,9 @@ type Config struct {
 	Log *slog.Logger
 }
 
+// openShift is the platform whose namespaces name the ids of their pods.
+const openShift = "openshift"
+
 func (c Config) withDefaults() Config {
 	def := func(field *string, value string) {
 		if *field == "" {
@@ -58,16 +63,24 @@ func (c Config) withDefaults() Config {
 	def(&c.Revision, "default")
 	def(&c.Namespace, "istio-system")
 	def(&c.ClusterDomain, "cluster.local")
-	def(&c.InjectorConfigMap, "istio-sidecar-injector"+c.suffix())
-	def(&c.MeshConfigMap, "istio"+c.suffix())
+	mesh, injector := ConfigMaps(c.Revision)
+	def(&c.InjectorConfigMap, injector)
+	def(&c.MeshConfigMap, mesh)
 	def(&c.NativeSidecars, nativeAuto)
 	def(&c.Tag, "latest")
 	return c
 }
 
+// ConfigMaps returns the names of the ConfigMaps that a revision's settings are read from:
+// the mesh's (key mesh) and the injector's (keys config and values).
+func ConfigMaps(revision string) (mesh, injector string) {
+	suffix := Config{Revision: revision}.suffix()
+	return "istio" + suffix, "istio-sidecar-injector" + suffix
+}
+
 // suffix is what a revision appends to the names of its objects.
 func (c Config) suffix() string {
-	if c.Revision == "default" {
+	if c.Revision == "" || c.Revision == "default" {
 		return ""
 	}
 	return "-" + c.Revision
@@ -109,8 +122,16 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		t.MinVersion = tls.VersionTLS12
 		t.GetCertificate = serving.GetCertificate
 	})
+	if err := networkingv1beta1.AddToScheme(mgr.GetScheme()); err != nil {
+		return fmt.Errorf("set up webhook: %w", err)
+	}
 	st := &state{native: newNative(cfg.NativeSidecars)}
-	h := &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool()}
+	recorder := mgr.GetEventRecorder("sluice-webhook")
+	notices := notice.NewBoard(recorder)
+	if cfg.Platform == openShift {
+		st.namespaces = &namespaces{annotations: map[string]map[string]string{}}
+	}
+	h := &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool(), notices: notices}
 	server.Register(injectPath, h)
 	server.Register(injectPath+"/", h)
 	server.Register("/ready", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -122,7 +143,7 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		serving,
 		&loader{
 			cfg: cfg, state: st, metrics: m, cache: mgr.GetCache(), client: mgr.GetClient(),
-			events: mgr.GetEventRecorder("sluice-webhook"),
+			events: recorder,
 		},
 	}
 	trusted := func() bool { return true }

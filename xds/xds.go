@@ -88,7 +88,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("make API client: %w", err)
 	}
-	mesh, err := readMesh(ctx, clients.CoreV1().ConfigMaps(cfg.Namespace), MeshConfigMap(cfg.Revision))
+	mesh, err := readMesh(ctx, clients.CoreV1().ConfigMaps(cfg.Namespace), MeshConfigMap(cfg.Revision), cfg.Log)
 	if err != nil {
 		return err
 	}

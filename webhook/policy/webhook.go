@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -37,6 +38,8 @@ type Webhook struct {
 	// ControlPlane is the namespace that the condition not-control-plane keeps away: the one
 	// it names, else that of the injector's Service.
 	ControlPlane string
+	// Created is when the configuration was; older pods were not shown to it.
+	Created time.Time
 }
 
 // Condition is a CEL expression that must hold for the entry to be called.
@@ -89,7 +92,7 @@ func Webhooks(configs []admissionv1.MutatingWebhookConfiguration) ([]Webhook, []
 }
 
 func webhookOf(c *admissionv1.MutatingWebhookConfiguration, in *admissionv1.MutatingWebhook) (Webhook, error) {
-	w := Webhook{Config: c.Name, Name: in.Name, Revision: c.Labels[meta.Revision], Tag: c.Labels[meta.Tag]}
+	w := Webhook{Config: c.Name, Name: in.Name, Revision: c.Labels[meta.Revision], Tag: c.Labels[meta.Tag], Created: c.CreationTimestamp.Time}
 	if w.Revision == "" {
 		w.Revision = w.Tag
 	}
