@@ -128,10 +128,10 @@ func connect(c connection, to netip.AddrPort) (file *os.File, err error) {
 	if err != nil {
 		return nil, err
 	}
-	file = os.NewFile(uintptr(fd), "connection")
+	made := os.NewFile(uintptr(fd), "connection")
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, file.Close())
+			err = errors.Join(err, made.Close())
 		}
 	}()
 	limit := unix.Timeval{Sec: patience}
@@ -150,7 +150,7 @@ func connect(c connection, to netip.AddrPort) (file *os.File, err error) {
 			return nil, fmt.Errorf("bind: %w", err)
 		}
 	}
-	return file, unix.Connect(fd, sockaddr(to))
+	return made, unix.Connect(fd, sockaddr(to))
 }
 
 func sockaddr(a netip.AddrPort) unix.Sockaddr {
