@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,6 +18,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/sluicemesh/sluice/webhook/notice"
 	"github.com/sluicemesh/sluice/webhook/params"
 )
 
@@ -32,7 +34,10 @@ func testHandler(t testing.TB) *handler {
 	}
 	st := &state{native: newNative(nativeAuto)}
 	st.settings.Store(settings)
-	return &handler{state: st, metrics: m, log: slog.New(slog.DiscardHandler)}
+	return &handler{
+		state: st, metrics: m, log: slog.New(slog.DiscardHandler), buffers: newBufferPool(),
+		notices: notice.NewBoard(&recorded{}),
+	}
 }
 
 // count reads a counter.
@@ -108,7 +113,7 @@ func TestHandlerInjects(t *testing.T) {
 	if env["ISTIO_META_CLUSTER_ID"] != "c9" || env["ISTIO_META_NETWORK"] != "n9" {
 		t.Errorf("cluster %q, network %q; want c9, n9", env["ISTIO_META_CLUSTER_ID"], env["ISTIO_META_NETWORK"])
 	}
-	if count(h.metrics.success) != 1 || count(h.metrics.requests) != 1 {
+	if count(h.metrics.success.WithLabelValues("PolicyEnabled")) != 1 || count(h.metrics.requests) != 1 {
 		t.Error("not counted as one request and one success")
 	}
 }
@@ -181,7 +186,7 @@ func TestHandlerRefuses(t *testing.T) {
 	if n := count(h.metrics.failure.WithLabelValues("InvalidAnnotation")); n != 1 {
 		t.Errorf("failures = %v; want 1", n)
 	}
-	if n := count(h.metrics.success); n != 0 {
+	if n := count(h.metrics.success.WithLabelValues("PolicyEnabled")); n != 0 {
 		t.Errorf("a refusal counts as a success")
 	}
 }
@@ -194,7 +199,8 @@ func TestHandlerSkips(t *testing.T) {
 			"host network, asked for",
 			`{"uid":"u1","namespace":"shop","object":{"metadata":{"name":"web","labels":{"sidecar.istio.io/inject":"true"}},"spec":{"hostNetwork":true}}}`,
 			"HostNetwork",
-			"Pod shop/web: metadata.labels[sidecar.istio.io/inject]: the pod asks for injection but is not injected: HostNetwork [NotInjected]",
+			"Pod shop/web: not injected: spec.hostNetwork is true; remove spec.hostNetwork: on the node's network, " +
+				"interception would capture the whole node's traffic [HostNetwork]",
 		},
 		{"opted out", `{"uid":"u1","object":{"metadata":{"labels":{"sidecar.istio.io/inject":"false"}}}}`, "PodOptedOut", ""},
 		{"another kind", `{"uid":"u1","kind":{"version":"v1","kind":"Service"},"object":{"metadata":{"name":"web"}}}`, "NotAPod", ""},
@@ -291,7 +297,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add([]byte(`{"request":null}`), "/inject/cluster//net")
 	h := testHandler(f)
 	f.Fuzz(func(t *testing.T, body []byte, path string) {
-		answer, err := h.answer(body, path)
+		answer, err := answerBytes(h, body, path)
 		if err != nil {
 			return
 		}
@@ -319,8 +325,8 @@ func TestParsePath(t *testing.T) {
 		"/inject/:ENV:a=b/c:ENV:ISTIO_META_NETWORK=n:ENV:=x:ENV:nonsense": {Network: "n", Env: map[string]string{"a": "b/c"}},
 	}
 	for path, want := range tests {
-		if diff := cmp.Diff(want, parsePath(path)); diff != "" {
-			t.Errorf("parsePath(%q) differs (-want +got):\n%s", path, diff)
+		if diff := cmp.Diff(want, ParsePath(path)); diff != "" {
+			t.Errorf("ParsePath(%q) differs (-want +got):\n%s", path, diff)
 		}
 	}
 }
@@ -334,11 +340,24 @@ func BenchmarkInject(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := h.answer(body, "/inject"); err != nil {
+		if _, err := answerBytes(h, body, "/inject"); err != nil {
 			b.Fatal(err)
 		}
 	}
-	if count(h.metrics.success) != float64(b.N) {
+	if count(h.metrics.success.WithLabelValues("PolicyEnabled")) != float64(b.N) {
 		b.Fatal("not every pod was injected")
 	}
+}
+
+// answerBytes answers a review with buffers from the pool, as ServeHTTP does; the answer
+// is the caller's.
+func answerBytes(h *handler, body []byte, path string) ([]byte, error) {
+	b, ok := h.buffers.pool.Get().(*buffers)
+	if !ok {
+		b = &buffers{}
+	}
+	defer h.buffers.release(b)
+	b.body.Write(body)
+	answer, err := h.answer(b, path)
+	return slices.Clone(answer), err
 }

@@ -16,6 +16,9 @@ type Request struct {
 	Pod *corev1.Pod
 	// Namespace is where the pod will live when it does not say; empty where unknown.
 	Namespace string
+	// NamespaceAnnotations are those of the pod's namespace. They are read on OpenShift
+	// alone (Config.Platform) and nil elsewhere.
+	NamespaceAnnotations map[string]string
 	// Native says that the pod's nodes can run native sidecars.
 	Native bool
 	// Path holds the settings of the request's path.
@@ -37,7 +40,7 @@ type Result struct {
 // and the command line have in common. Injecting the result again changes nothing.
 func Inject(s *Settings, r Request) Result {
 	out := Result{Decision: policy.Decide(r.Pod, r.Namespace, s.Rules)}
-	out.Problems = choiceProblems(r, out.Decision)
+	out.Problems = choiceProblems(s, r, out.Decision)
 	if !out.Decision.Inject {
 		return out
 	}
@@ -47,7 +50,8 @@ func Inject(s *Settings, r Request) Result {
 		return out
 	}
 	p, problems := params.Resolve(params.Input{
-		Pod: pod, Namespace: r.Namespace, Defaults: s.Defaults, Native: r.Native, Path: r.Path,
+		Pod: pod, Namespace: r.Namespace, NamespaceAnnotations: r.NamespaceAnnotations,
+		Defaults: s.Defaults, ProxyConfigs: s.ProxyConfigs, Native: r.Native, Path: r.Path,
 	})
 	out.Problems = append(out.Problems, problems...)
 	if problem.AnyFatal(out.Problems) {
@@ -58,29 +62,30 @@ func Inject(s *Settings, r Request) Result {
 	return out
 }
 
-// Reasons of the warnings about a pod's own choice.
-const (
-	InvalidChoice = "InvalidChoice" // neither true nor false
-	NotInjected   = "NotInjected"   // asked for, and still not done
-)
+// InvalidChoice is the reason of the warning about a pod's own choice that is neither true
+// nor false.
+const InvalidChoice = "InvalidChoice"
 
-// choiceProblems tells the user when the pod's own wish has another effect than it seems.
-func choiceProblems(r Request, d policy.Decision) []problem.Problem {
+// choiceProblems tells the user when the pod's own wish has another effect than it seems,
+// and why a pod is left alone that did not ask for that itself.
+func choiceProblems(s *Settings, r Request, d policy.Decision) []problem.Problem {
 	var out []problem.Problem
-	warn := func(reason, message string) {
+	if d.Invalid != "" {
 		path := "metadata.annotations[" + meta.Inject + "]"
 		if _, ok := r.Pod.Labels[meta.Inject]; ok {
 			path = "metadata.labels[" + meta.Inject + "]"
 		}
 		out = append(out, problem.Problem{
-			Origin: params.Origin(r.Pod, r.Namespace), Path: path, Reason: reason, Message: message,
+			Origin: params.Origin(r.Pod, r.Namespace), Path: path, Reason: InvalidChoice,
+			Message: `"` + d.Invalid + `" is neither true nor false, the default holds`,
 		})
 	}
-	if d.Invalid != "" {
-		warn(InvalidChoice, `"`+d.Invalid+`" is neither true nor false, the default holds`)
-	}
-	if d.Asked && !d.Inject {
-		warn(NotInjected, "the pod asks for injection but is not injected: "+string(d.Reason))
+	if !d.Inject && d.Reason != policy.PodOptedOut {
+		why := policy.Why(r.Pod, r.Namespace, s.Rules)
+		out = append(out, problem.Problem{
+			Origin: params.Origin(r.Pod, r.Namespace), Reason: string(why.Reason),
+			Message: "not injected: " + why.Found + "; " + why.Remedy,
+		})
 	}
 	return out
 }

@@ -6,7 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 // there, a refusal does not count as a success.
 type injectionMetrics struct {
 	requests prometheus.Counter
-	success  prometheus.Counter
+	success  *prometheus.CounterVec // by reason
 	failure  *prometheus.CounterVec // by reason
 	skip     *prometheus.CounterVec // by reason
 	seconds  prometheus.Histogram
@@ -19,9 +19,9 @@ func newMetrics(registry prometheus.Registerer) (*injectionMetrics, error) {
 		requests: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sidecar_injection_requests_total", Help: "Admission reviews received.",
 		}),
-		success: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sidecar_injection_success_total", Help: "Pods injected.",
-		}),
+		success: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sidecar_injection_success_total", Help: "Pods injected, by reason.",
+		}, []string{"reason"}),
 		failure: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sidecar_injection_failure_total", Help: "Reviews refused or not understood, by reason.",
 		}, []string{"reason"}),

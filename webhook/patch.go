@@ -1,108 +1,101 @@
 package webhook
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
-	"strconv"
-	"strings"
 
-	"gomodules.xyz/jsonpatch/v2"
 	corev1 "k8s.io/api/core/v1"
 )
 
-// operation is one step of a JSON patch (RFC 6902).
-type operation struct {
-	Op    string `json:"op"`
-	Path  string `json:"path"`
-	Value any    `json:"value,omitempty"` // absent only for "remove"
-}
-
-// createPatch returns the steps from one pod to the other, as JSON.
+// createPatch returns the steps from one pod to the other as a JSON patch (RFC 6902), nil
+// when there are none.
 //
 // Containers, volumes and secrets are matched by name, so that an element of the user's is
 // never rewritten into another one: a field that this program does not know stays with the
 // element it belongs to. Only what injection edits is compared. Inside a changed element
 // the difference is the library's.
 func createPatch(from, to *corev1.Pod) ([]byte, error) {
-	p := &patcher{}
+	return new(patcher).patch(from, to)
+}
+
+// patch is createPatch; the result is p's and lasts until the next call.
+func (p *patcher) patch(from, to *corev1.Pod) ([]byte, error) {
+	p.reset()
 	p.stringMap("/metadata/labels", from.Labels, to.Labels)
 	p.stringMap("/metadata/annotations", from.Annotations, to.Annotations)
-	containers := named[corev1.Container]{func(c *corev1.Container) string { return c.Name }, p.container}
+	containers := named[corev1.Container]{
+		name:   func(c *corev1.Container) string { return c.Name },
+		change: (*patcher).changeContainer,
+		write:  (*patcher).container,
+	}
 	containers.list(p, "/spec/initContainers", from.Spec.InitContainers, to.Spec.InitContainers)
 	containers.list(p, "/spec/containers", from.Spec.Containers, to.Spec.Containers)
 	volumes := named[corev1.Volume]{
-		func(v *corev1.Volume) string { return v.Name },
-		func(path string, from, to *corev1.Volume) { p.element(path, from, to) },
+		name:   func(v *corev1.Volume) string { return v.Name },
+		change: (*patcher).changeVolume,
+		write:  func(p *patcher, v *corev1.Volume) { p.encode(v) },
 	}
 	volumes.list(p, "/spec/volumes", from.Spec.Volumes, to.Spec.Volumes)
 	secrets := named[corev1.LocalObjectReference]{
-		func(r *corev1.LocalObjectReference) string { return r.Name },
-		func(string, *corev1.LocalObjectReference, *corev1.LocalObjectReference) {}, // nothing but the name
+		name:   func(r *corev1.LocalObjectReference) string { return r.Name },
+		change: func(*patcher, place, *corev1.LocalObjectReference, *corev1.LocalObjectReference) {}, // nothing but the name
+		write:  func(p *patcher, r *corev1.LocalObjectReference) { p.encode(r) },
 	}
 	secrets.list(p, "/spec/imagePullSecrets", from.Spec.ImagePullSecrets, to.Spec.ImagePullSecrets)
-	p.value("/spec/securityContext", from.Spec.SecurityContext, to.Spec.SecurityContext)
-	if p.err != nil {
-		return nil, p.err
-	}
-	if len(p.ops) == 0 {
-		return nil, nil
-	}
-	data, err := json.Marshal(p.ops)
-	if err != nil {
-		return nil, fmt.Errorf("encode patch: %w", err)
-	}
-	return data, nil
-}
-
-type patcher struct {
-	ops []operation
-	err error // the first one
-}
-
-func (p *patcher) add(op, path string, value any) {
-	p.ops = append(p.ops, operation{Op: op, Path: path, Value: value})
+	p.securityContext(from.Spec.SecurityContext, to.Spec.SecurityContext)
+	return p.finish()
 }
 
 func (p *patcher) stringMap(path string, from, to map[string]string) {
 	if len(from) == 0 {
 		if len(to) > 0 {
-			p.add("add", path, to)
+			p.step("add", place{path: path, index: whole})
+			p.encode(to)
 		}
 		return
 	}
-	for _, key := range slices.Sorted(maps.Keys(from)) {
+	p.keys = slices.AppendSeq(p.keys[:0], maps.Keys(from))
+	slices.Sort(p.keys)
+	for _, key := range p.keys {
 		if _, ok := to[key]; !ok {
-			p.add("remove", path+"/"+escape(key), nil)
+			p.keyStep("remove", path, key)
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(to)) {
+	p.keys = slices.AppendSeq(p.keys[:0], maps.Keys(to))
+	slices.Sort(p.keys)
+	for _, key := range p.keys {
 		old, ok := from[key]
-		switch {
+		switch value := to[key]; {
 		case !ok:
-			p.add("add", path+"/"+escape(key), to[key])
-		case old != to[key]:
-			p.add("replace", path+"/"+escape(key), to[key])
+			p.keyStep("add", path, key)
+			p.text(value)
+		case old != value:
+			p.keyStep("replace", path, key)
+			p.text(value)
 		}
 	}
 }
 
-func (p *patcher) value(path string, from, to *corev1.PodSecurityContext) {
+func (p *patcher) securityContext(from, to *corev1.PodSecurityContext) {
+	at := place{path: "/spec/securityContext", index: whole}
 	switch {
 	case reflect.DeepEqual(from, to):
 	case to == nil:
-		p.add("remove", path, nil)
+		p.step("remove", at)
 	default:
-		p.add("add", path, to)
+		p.step("add", at)
+		p.encode(to)
 	}
 }
 
-// named says how elements of a list are told apart and how one is patched in place.
+// named says how elements of a list are told apart, how one is patched in place and how a
+// new one is written.
 type named[T any] struct {
 	name   func(*T) string
-	change func(path string, from, to *T)
+	change func(p *patcher, at place, from, to *T)
+	write  func(*patcher, *T)
 }
 
 // list patches a list whose elements have names.
@@ -111,168 +104,94 @@ func (n named[T]) list(p *patcher, path string, from, to []T) {
 	case len(from) == 0 && len(to) == 0:
 		return
 	case len(from) == 0:
-		p.add("add", path, to)
+		p.step("add", place{path: path, index: whole})
+		n.writeAll(p, to)
 		return
 	case len(to) == 0:
-		p.add("remove", path, nil)
+		p.step("remove", place{path: path, index: whole})
 		return
 	}
-	fromNames, toNames := n.names(from), n.names(to)
-	kept := slices.DeleteFunc(slices.Clone(fromNames), func(w string) bool { return !slices.Contains(toNames, w) })
-	stay := slices.DeleteFunc(slices.Clone(toNames), func(w string) bool { return !slices.Contains(fromNames, w) })
-	if !slices.Equal(kept, stay) || duplicates(fromNames) || duplicates(toNames) {
-		p.add("replace", path, to)
+	n.fill(&p.from, from)
+	n.fill(&p.to, to)
+	if !p.from.unique() || !p.to.unique() || !sameOrder(&p.from, &p.to) {
+		p.step("replace", place{path: path, index: whole})
+		n.writeAll(p, to)
 		return
 	}
 	for i := len(from) - 1; i >= 0; i-- {
-		if !slices.Contains(toNames, fromNames[i]) {
-			p.add("remove", path+"/"+strconv.Itoa(i), nil)
+		if p.to.index(p.from.list[i]) < 0 {
+			p.step("remove", place{path: path, index: i})
 		}
 	}
 	// From here on every element before i is at its final place.
 	for i := range to {
-		at := path + "/" + strconv.Itoa(i)
-		old := slices.Index(fromNames, toNames[i])
+		at := place{path: path, index: i}
+		old := p.from.index(p.to.list[i])
 		if old < 0 {
-			p.add("add", at, to[i])
+			p.step("add", at)
+			n.write(p, &to[i])
 			continue
 		}
-		n.change(at, &from[old], &to[i])
+		n.change(p, at, &from[old], &to[i])
 	}
 }
 
-// container patches a container of the user's. What injection changes there is that probes
-// and hooks become requests to the agent; anything else is left to the library.
-func (p *patcher) container(path string, from, to *corev1.Container) {
-	rest := *to
-	rest.ReadinessProbe = withHandler(to.ReadinessProbe, from.ReadinessProbe)
-	rest.LivenessProbe = withHandler(to.LivenessProbe, from.LivenessProbe)
-	rest.StartupProbe = withHandler(to.StartupProbe, from.StartupProbe)
-	rest.Lifecycle = from.Lifecycle
-	handlers := []struct {
-		path     string
-		from, to *corev1.ProbeHandler
-	}{
-		{"/readinessProbe", probeHandler(from.ReadinessProbe), probeHandler(to.ReadinessProbe)},
-		{"/livenessProbe", probeHandler(from.LivenessProbe), probeHandler(to.LivenessProbe)},
-		{"/startupProbe", probeHandler(from.StartupProbe), probeHandler(to.StartupProbe)},
-		{"/lifecycle/postStart", postStart(from.Lifecycle), postStart(to.Lifecycle)},
-		{"/lifecycle/preStop", preStop(from.Lifecycle), preStop(to.Lifecycle)},
+func (n named[T]) fill(names *names, list []T) {
+	names.reset()
+	for i := range list {
+		names.list = append(names.list, n.name(&list[i]))
 	}
-	simple := reflect.DeepEqual(&rest, from)
-	for _, h := range handlers {
-		simple = simple && redirected(h.from, h.to)
+	names.prepare()
+}
+
+func (n named[T]) writeAll(p *patcher, list []T) {
+	p.out = append(p.out, '[')
+	for i := range list {
+		if i > 0 {
+			p.out = append(p.out, ',')
+		}
+		n.write(p, &list[i])
 	}
-	if !simple {
-		p.element(path, from, to)
-		return
-	}
-	for _, h := range handlers {
-		if h.from == nil || reflect.DeepEqual(h.from, h.to) {
+	p.out = append(p.out, ']')
+}
+
+// sameOrder reports whether the names that both lists have come in the same order.
+func sameOrder(from, to *names) bool {
+	next := 0
+	for _, name := range from.list {
+		i := to.index(name)
+		if i < 0 {
 			continue
 		}
-		if h.from.TCPSocket != nil {
-			p.add("remove", path+h.path+"/tcpSocket", nil)
+		if i < next {
+			return false
 		}
-		if h.from.GRPC != nil {
-			p.add("remove", path+h.path+"/grpc", nil)
-		}
-		p.add("add", path+h.path+"/httpGet", h.to.HTTPGet)
+		next = i + 1
 	}
+	return true
 }
 
-// redirected reports whether from to to is no change or one that a request replaces.
-func redirected(from, to *corev1.ProbeHandler) bool {
-	if from == nil || to == nil {
-		return from == to
+func (p *patcher) changeVolume(at place, from, to *corev1.Volume) {
+	if *from != *to { // the same but for what is pointed to, mostly
+		p.element(at, from, to)
 	}
-	return to.HTTPGet != nil && from.Exec == nil || reflect.DeepEqual(from, to)
-}
-
-// withHandler is p with the handler of from, so that only the timings are left to compare.
-func withHandler(p, from *corev1.Probe) *corev1.Probe {
-	if p == nil || from == nil || p == from {
-		return p
-	}
-	out := *p
-	out.ProbeHandler = from.ProbeHandler
-	return &out
-}
-
-func probeHandler(p *corev1.Probe) *corev1.ProbeHandler {
-	if p == nil {
-		return nil
-	}
-	return &p.ProbeHandler
-}
-
-func postStart(l *corev1.Lifecycle) *corev1.ProbeHandler {
-	if l == nil {
-		return nil
-	}
-	return hookHandler(l.PostStart)
-}
-
-func preStop(l *corev1.Lifecycle) *corev1.ProbeHandler {
-	if l == nil {
-		return nil
-	}
-	return hookHandler(l.PreStop)
-}
-
-// hookHandler is a hook in the shape of a probe; injection does not touch those that sleep.
-func hookHandler(h *corev1.LifecycleHandler) *corev1.ProbeHandler {
-	if h == nil {
-		return nil
-	}
-	return &corev1.ProbeHandler{Exec: h.Exec, HTTPGet: h.HTTPGet, TCPSocket: h.TCPSocket}
 }
 
 // element patches one element in place.
-func (p *patcher) element(path string, from, to any) {
+func (p *patcher) element(at place, from, to any) {
 	if p.err != nil || reflect.DeepEqual(from, to) {
 		return
 	}
 	ops, err := difference(from, to)
 	if err != nil {
-		p.err = fmt.Errorf("compare %s: %w", path, err)
+		p.err = fmt.Errorf("compare %s/%d: %w", at.path, at.index, err)
 		return
 	}
 	for _, op := range ops {
-		p.add(op.Operation, path+op.Path, op.Value)
-	}
-}
-
-func difference(from, to any) ([]jsonpatch.Operation, error) {
-	a, err := json.Marshal(from)
-	if err != nil {
-		return nil, err
-	}
-	b, err := json.Marshal(to)
-	if err != nil {
-		return nil, err
-	}
-	return jsonpatch.CreatePatch(a, b)
-}
-
-func (n named[T]) names(list []T) []string {
-	out := make([]string, len(list))
-	for i := range list {
-		out[i] = n.name(&list[i])
-	}
-	return out
-}
-
-func duplicates(names []string) bool {
-	for i, n := range names {
-		if slices.Contains(names[i+1:], n) {
-			return true
+		at.field = op.Path
+		p.step(op.Operation, at)
+		if op.Operation != "remove" {
+			p.encode(op.Value)
 		}
 	}
-	return false
-}
-
-// escape writes a key as part of a JSON pointer (RFC 6901).
-func escape(key string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(key, "~", "~0"), "/", "~1")
 }

@@ -20,6 +20,7 @@ import (
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/sluicemesh/sluice/webhook/certs"
+	"github.com/sluicemesh/sluice/webhook/notice"
 	"github.com/sluicemesh/sluice/webhook/params"
 )
 
@@ -36,8 +37,13 @@ type Config struct {
 	MeshConfigMap     string // "istio", with "-REVISION" unless default
 	// NativeSidecars is ENABLE_NATIVE_SIDECARS: "auto" (default), "true"; anything else is false.
 	NativeSidecars string
+	// Platform is PLATFORM: on "openshift" the ids of the proxy come from annotations of the
+	// namespace, and namespaces are watched.
+	Platform string
 	// Tag is the image tag where the values name none: the program's own version.
 	Tag string
+	// KeepBundles leaves the caBundle of the webhook configurations to somebody else.
+	KeepBundles bool
 	// Authority is required.
 	Authority Authority
 	// Log is required.
@@ -53,16 +59,24 @@ func (c Config) withDefaults() Config {
 	def(&c.Revision, "default")
 	def(&c.Namespace, "istio-system")
 	def(&c.ClusterDomain, "cluster.local")
-	def(&c.InjectorConfigMap, "istio-sidecar-injector"+c.suffix())
-	def(&c.MeshConfigMap, "istio"+c.suffix())
+	mesh, injector := ConfigMaps(c.Revision)
+	def(&c.InjectorConfigMap, injector)
+	def(&c.MeshConfigMap, mesh)
 	def(&c.NativeSidecars, nativeAuto)
 	def(&c.Tag, "latest")
 	return c
 }
 
+// ConfigMaps returns the names of the ConfigMaps that a revision's settings are read from:
+// the mesh's (key mesh) and the injector's (keys config and values).
+func ConfigMaps(revision string) (mesh, injector string) {
+	suffix := Config{Revision: revision}.suffix()
+	return "istio" + suffix, "istio-sidecar-injector" + suffix
+}
+
 // suffix is what a revision appends to the names of its objects.
 func (c Config) suffix() string {
-	if c.Revision == "default" {
+	if c.Revision == "" || c.Revision == "default" {
 		return ""
 	}
 	return "-" + c.Revision
@@ -79,7 +93,7 @@ func (c Config) dnsNames() []string {
 }
 
 func (c Config) install() params.Install {
-	return params.Install{Revision: c.Revision, Namespace: c.Namespace, ClusterDomain: c.ClusterDomain}
+	return params.Install{Revision: c.Revision, Namespace: c.Namespace, ClusterDomain: c.ClusterDomain, Platform: c.Platform}
 }
 
 // Setup adds the webhook to mgr, which must have been made with a webhook server of
@@ -105,15 +119,11 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		t.GetCertificate = serving.GetCertificate
 	})
 	st := &state{native: newNative(cfg.NativeSidecars)}
-	h := &handler{state: st, metrics: m, log: cfg.Log}
+	recorder := mgr.GetEventRecorder("sluice-webhook")
+	notices := notice.NewBoard(recorder)
+	h := &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool(), notices: notices}
 	server.Register(injectPath, h)
 	server.Register(injectPath+"/", h)
-	ready := func(r *http.Request) error {
-		if err := st.ready(); err != nil {
-			return err
-		}
-		return server.StartedChecker()(r)
-	}
 	server.Register("/ready", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if err := st.ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -123,16 +133,29 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		serving,
 		&loader{
 			cfg: cfg, state: st, metrics: m, cache: mgr.GetCache(), client: mgr.GetClient(),
-			events: mgr.GetEventRecorder("sluice-webhook"),
+			events: recorder,
 		},
-		&certs.Bundle{
+	}
+	trusted := func() bool { return true }
+	if !cfg.KeepBundles {
+		bundle := &certs.Bundle{
 			Authority: cfg.Authority, Client: mgr.GetClient(), Cache: mgr.GetCache(), Revision: cfg.Revision, Log: cfg.Log,
-		},
+		}
+		runnables, trusted = append(runnables, bundle), bundle.Tried
 	}
 	for _, r := range runnables {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("set up webhook: %w", err)
 		}
+	}
+	ready := func(r *http.Request) error {
+		if err := st.ready(); err != nil {
+			return err
+		}
+		if !trusted() {
+			return errors.New("the API server has not been told yet whom to trust")
+		}
+		return server.StartedChecker()(r)
 	}
 	if err := mgr.AddReadyzCheck("webhook", ready); err != nil {
 		return fmt.Errorf("set up webhook readiness: %w", err)

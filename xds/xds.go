@@ -53,9 +53,12 @@ type Config struct {
 	// MaxConnectionAge is after how long a proxy's stream is closed so that proxies spread
 	// over replicas again; 0 means never.
 	MaxConnectionAge time.Duration
-	Version          string
-	REST             *rest.Config
-	Log              *slog.Logger
+	// Linger is how long everything goes on after ctx ended, while others still send requests
+	// here because the news has not reached every node; 0 means not at all.
+	Linger  time.Duration
+	Version string
+	REST    *rest.Config
+	Log     *slog.Logger
 	// Cache is what Extend's parts ask of the manager's cache, by kind. May be nil.
 	Cache map[client.Object]cache.ByObject
 	// Extend sets up what else lives under the manager, before it starts: the webhook.
@@ -76,8 +79,8 @@ func withRevision(name, revision string) string {
 
 // Run runs the control plane until ctx ends or a part of it fails. It listens only after
 // the mesh configuration and the root certificate could be read, and serves proxies only
-// after it has seen the whole cluster. On the way down the streams end first, then the
-// informers.
+// after it has seen the whole cluster. On the way down it goes on for cfg.Linger, then the
+// streams end first, then the informers.
 func Run(ctx context.Context, cfg Config) error {
 	logger := logr.FromSlogHandler(cfg.Log.Handler())
 	ctrl.SetLogger(logger)
@@ -85,7 +88,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("make API client: %w", err)
 	}
-	mesh, err := readMesh(ctx, clients.CoreV1().ConfigMaps(cfg.Namespace), MeshConfigMap(cfg.Revision))
+	mesh, err := readMesh(ctx, clients.CoreV1().ConfigMaps(cfg.Namespace), MeshConfigMap(cfg.Revision), cfg.Log)
 	if err != nil {
 		return err
 	}
@@ -122,7 +125,14 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := mgr.AddReadyzCheck("cluster-read", l.ready); err != nil {
 		return err
 	}
-	return mgr.Start(ctx)
+	return mgr.Start(lingering(ctx, cfg.Linger))
+}
+
+// lingering is a context that ends later than ctx by d.
+func lingering(ctx context.Context, d time.Duration) context.Context {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() { time.AfterFunc(d, cancel) })
+	return late
 }
 
 // prototypes are empty objects of the kinds to watch.

@@ -139,7 +139,7 @@ func profileSpec(name string) (map[string]any, []problem.Problem) {
 		return spec, []problem.Problem{{
 			Origin: problem.Origin{Kind: Kind, Name: "settings"}, Path: "profile", Reason: "UnknownProfile",
 			Message: fmt.Sprintf("%q is no profile%s; there are %s",
-				name, suggest(name, manifests.Profiles()), strings.Join(manifests.Profiles(), ", ")),
+				name, suggestion(name, manifests.Profiles()), strings.Join(manifests.Profiles(), ", ")),
 			Fatal: true,
 		}}
 	}

@@ -46,7 +46,7 @@ func (w *walker) walk(path string, v any, s shape) {
 			below := strings.TrimPrefix(path+"."+key, ".")
 			next, ok := s.field(key)
 			if !ok {
-				w.report(below, "UnknownSetting", "is not a setting here"+suggest(key, s.names()))
+				w.report(below, "UnknownSetting", "is not a setting here"+suggestion(key, s.names()))
 				continue
 			}
 			w.walk(below, v[key], next)

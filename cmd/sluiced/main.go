@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -22,6 +23,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	root := &cobra.Command{Use: "sluiced", Short: "The control plane of the mesh", Version: version.Version, SilenceUsage: true}
 	root.AddCommand(discovery())
 	if err := root.ExecuteContext(ctx); err != nil {
@@ -61,6 +63,7 @@ func discovery() *cobra.Command {
 	f.StringVar(&cfg.HealthAddr, "httpAddr", ":8080", "address for readiness")
 	f.IntVar(&cfg.WebhookPort, "httpsPort", 15017, "port of the injection webhook")
 	f.DurationVar(&cfg.MaxConnectionAge, "keepaliveMaxServerConnectionAge", 0, "after how long a proxy's stream is closed; 0: never")
+	f.DurationVar(&cfg.Linger, "shutdownDuration", 5*time.Second, "how long to go on serving after the signal to stop, until nobody is sent here any more")
 	logs.AddFlags(f)
 	return cmd
 }
@@ -68,9 +71,16 @@ func discovery() *cobra.Command {
 func webhookConfig(cfg xds.Config) webhook.Config {
 	return webhook.Config{
 		Revision: cfg.Revision, Namespace: cfg.Namespace, ClusterDomain: cfg.ClusterDomain,
-		NativeSidecars: os.Getenv("ENABLE_NATIVE_SIDECARS"), Tag: version.Version,
-		Log: cfg.Log.With(slog.String("part", "webhook")),
+		NativeSidecars: os.Getenv("ENABLE_NATIVE_SIDECARS"), Platform: os.Getenv("PLATFORM"), Tag: version.Version,
+		KeepBundles: emptied("INJECTION_WEBHOOK_CONFIG_NAME"), Log: cfg.Log.With(slog.String("part", "webhook")),
 	}
+}
+
+// emptied reports whether an environment variable is set to nothing, which turns off what it
+// names.
+func emptied(name string) bool {
+	v, set := os.LookupEnv(name)
+	return set && v == ""
 }
 
 // env is an environment variable, or its default when it is empty.

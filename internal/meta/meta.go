@@ -12,7 +12,12 @@ const (
 	Revision  = "istio.io/rev"            // label: selection; pod annotation: the revision that injected
 	Inject    = "sidecar.istio.io/inject" // pod label, or (deprecated) pod annotation
 	Tag       = "istio.io/tag"            // label of a revision tag's webhook configuration
+	Dataplane = "istio.io/dataplane-mode" // label of ambient meshes
 )
+
+// BreakGlass is the pod annotation that lets a pod of the mesh run without a proxy while the
+// injector is down, where the chart's breakGlass guard is on; its value is the reason.
+const BreakGlass = "sluicemesh.io/break-glass"
 
 // Annotations that configure the injected containers.
 const (
@@ -30,12 +35,17 @@ const (
 	LogLevel           = "sidecar.istio.io/logLevel"
 	ComponentLogLevel  = "sidecar.istio.io/componentLogLevel"
 	AgentLogLevel      = "sidecar.istio.io/agentLogLevel"
+	NetBindService     = "sidecar.istio.io/capNetBindService"
+	BootstrapOverride  = "sidecar.istio.io/bootstrapOverride"
+	UserVolume         = "sidecar.istio.io/userVolume"
+	UserVolumeMount    = "sidecar.istio.io/userVolumeMount"
 	NativeSidecar      = "sidecar.istio.io/nativeSidecar"
 	RewriteProbes      = "sidecar.istio.io/rewriteAppHTTPProbers"
 	StatusPort         = "status.sidecar.istio.io/port"
 	ReadyInitialDelay  = "readiness.status.sidecar.istio.io/initialDelaySeconds"
 	ReadyPeriod        = "readiness.status.sidecar.istio.io/periodSeconds"
 	ReadyFailures      = "readiness.status.sidecar.istio.io/failureThreshold"
+	ReadyPorts         = "readiness.status.sidecar.istio.io/applicationPorts"
 	MergeMetrics       = "prometheus.istio.io/merge-metrics"
 	ScrapeTargets      = "prometheus.istio.io/scrape-targets"
 	DiscoveryAddress   = "sidecar.istio.io/discoveryAddress"
@@ -46,6 +56,7 @@ const (
 	StatsBuckets       = "sidecar.istio.io/statsHistogramBuckets"
 	StatsFlushInterval = "sidecar.istio.io/statsFlushInterval"
 	StatsEviction      = "sidecar.istio.io/statsEvictionInterval"
+	StatsBins          = "sidecar.istio.io/statsHistogramBins"
 	StatsCompression   = "sidecar.istio.io/statsCompression"
 	SecureMetricsPort  = "prometheus.istio.io/secure-port"
 )
@@ -58,6 +69,9 @@ const (
 	ExcludeInboundPorts     = "traffic.sidecar.istio.io/excludeInboundPorts"
 	IncludeOutboundPorts    = "traffic.sidecar.istio.io/includeOutboundPorts"
 	ExcludeOutboundPorts    = "traffic.sidecar.istio.io/excludeOutboundPorts"
+	ExcludeInterfaces       = "traffic.sidecar.istio.io/excludeInterfaces"
+	KubevirtInterfaces      = "traffic.sidecar.istio.io/kubevirtInterfaces"
+	VirtualInterfaces       = "istio.io/reroute-virtual-interfaces"
 )
 
 // Labels that describe a workload to the mesh.
@@ -70,6 +84,21 @@ const (
 	Network           = "topology.istio.io/network"
 	Cluster           = "topology.istio.io/cluster"
 	Locality          = "topology.istio.io/locality"
+)
+
+// Annotations that add to what the proxy says of itself in traces and to other tools.
+const (
+	OTELNamespace = "resource.opentelemetry.io/service.namespace"
+	OTELVersion   = "resource.opentelemetry.io/service.version"
+	OTELInstance  = "resource.opentelemetry.io/service.instance.id"
+	DatadogEnv    = "apm.datadoghq.com/env"
+	Networks      = "k8s.v1.cni.cncf.io/networks"
+)
+
+// Annotations of namespaces, written by OpenShift: the ids that pods there may have.
+const (
+	OpenShiftUIDs   = "openshift.io/sa.scc.uid-range"
+	OpenShiftGroups = "openshift.io/sa.scc.supplemental-groups"
 )
 
 // Names of other projects that the injector reads or writes.
@@ -100,6 +129,7 @@ const (
 	EnvHostIP                = "HOST_IP"
 	EnvCPULimit              = "ISTIO_CPU_LIMIT"
 	EnvProxyConfig           = "PROXY_CONFIG"
+	EnvProxyConfigOverride   = "PROXY_CONFIG_OVERRIDE"
 	EnvPodPorts              = "ISTIO_META_POD_PORTS"
 	EnvAppContainers         = "ISTIO_META_APP_CONTAINERS"
 	EnvMemoryLimit           = "GOMEMLIMIT"
@@ -114,10 +144,18 @@ const (
 	EnvHBONE                 = "ISTIO_META_ENABLE_HBONE"
 	EnvPrometheusAnnotations = "ISTIO_PROMETHEUS_ANNOTATIONS"
 	EnvAppProbers            = "ISTIO_KUBE_APP_PROBERS"
+	EnvCompliance            = "COMPLIANCE_POLICY"
+	EnvGoDebug               = "GODEBUG"
+	EnvBootstrapOverride     = "ISTIO_BOOTSTRAP_OVERRIDE"
+	EnvPodUID                = "POD_UID"
+	EnvOTELAttributes        = "OTEL_RESOURCE_ATTRIBUTES"
+	EnvSecureMetricsPort     = "ENVOY_SECURE_MERGED_METRICS_PORT"
+	EnvTraceLogging          = "IPTABLES_TRACE_LOGGING"
 )
 
 // Names of the containers that the injector adds.
 const (
-	ProxyContainer = "istio-proxy"
-	InitContainer  = "istio-init"
+	ProxyContainer      = "istio-proxy"
+	InitContainer       = "istio-init"
+	ValidationContainer = "istio-validation" // in the init container's place where a CNI plugin installs the rules
 )

@@ -11,7 +11,7 @@ import (
 	"github.com/sluicemesh/sluice/internal/meta"
 )
 
-// TestAllIsComplete reads the constants of meta.go and finds each in the table.
+// TestAllIsComplete reads the constants of meta.go and finds each in the tables.
 func TestAllIsComplete(t *testing.T) {
 	listed := map[string]bool{}
 	for _, n := range meta.All() {
@@ -27,7 +27,7 @@ func TestAllIsComplete(t *testing.T) {
 	foreign := map[string]bool{
 		meta.AppName: true, meta.AppVersion: true, meta.App: true, meta.Version: true,
 		meta.PodTemplateHash: true, meta.RolloutsPodTemplateHash: true, meta.DeploymentConfig: true,
-		meta.ProxyContainer: true, meta.InitContainer: true,
+		meta.ProxyContainer: true, meta.InitContainer: true, meta.ValidationContainer: true,
 	}
 	file, err := parser.ParseFile(token.NewFileSet(), "meta.go", nil, 0)
 	if err != nil {

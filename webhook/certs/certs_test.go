@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/big"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -75,6 +76,17 @@ func (a *testAuthority) rotate() {
 	a.changed = make(chan struct{})
 }
 
+// adopt takes the root of another authority, as a replica does that reads the same Secret.
+func (a *testAuthority) adopt(from *testAuthority) {
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.key, a.root, a.bundle = from.key, from.root, from.bundle
+	close(a.changed)
+	a.changed = make(chan struct{})
+}
+
 func (a *testAuthority) setFail(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -95,7 +107,7 @@ func (a *testAuthority) ServingCertificate(_ context.Context, names []string) (t
 		return tls.Certificate{}, a.fail
 	}
 	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(int64(len(a.asked))), DNSNames: names, NotBefore: time.Now(), NotAfter: time.Now().Add(24 * time.Hour),
+		SerialNumber: big.NewInt(int64(len(a.asked))), DNSNames: names, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now(), NotAfter: time.Now().Add(24 * time.Hour),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -220,7 +232,8 @@ func TestServingKeepsOld(t *testing.T) {
 	})
 }
 
-// TestServingFollowsRoots: a certificate that the new roots do not cover is replaced at once.
+// TestServingFollowsRoots: a certificate that the new roots do not cover is replaced, when
+// the new ones had time to reach the API servers.
 func TestServingFollowsRoots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAuthority(t)
@@ -228,9 +241,16 @@ func TestServingFollowsRoots(t *testing.T) {
 		stop := run(t, s.Start)
 		synctest.Wait()
 		a.rotate()
-		synctest.Wait()
+		advance(29 * time.Second)
+		if got := serial(t, s); got != 1 {
+			t.Errorf("serial = %d; want the old 1 until the new roots are known", got)
+		}
+		advance(2 * time.Second)
 		if got := serial(t, s); got != 2 {
-			t.Errorf("serial = %d; want a new one, 2", got)
+			t.Errorf("serial = %d; want the new 2", got)
+		}
+		if n := len(a.calls()); n != 2 {
+			t.Errorf("%d certificates made; want 2", n)
 		}
 		stop()
 	})
@@ -284,10 +304,19 @@ func TestBundle(t *testing.T) {
 		if diff := cmp.Diff(want(string(a.Roots())), bundles(t, c)); diff != "" {
 			t.Errorf("bundles differ (-want +got):\n%s", diff)
 		}
+		former := string(a.Roots())
 		a.rotate()
 		synctest.Wait()
-		if diff := cmp.Diff(want(string(a.Roots())), bundles(t, c)); diff != "" {
+		if diff := cmp.Diff(want(string(a.Roots())+former), bundles(t, c)); diff != "" {
 			t.Errorf("bundles after rotation differ (-want +got):\n%s", diff)
+		}
+		advance(overlap - time.Second)
+		if diff := cmp.Diff(want(string(a.Roots())+former), bundles(t, c)); diff != "" {
+			t.Errorf("bundles within the overlap differ (-want +got):\n%s", diff)
+		}
+		advance(time.Second)
+		if diff := cmp.Diff(want(string(a.Roots())), bundles(t, c)); diff != "" {
+			t.Errorf("bundles after the overlap differ (-want +got):\n%s", diff)
 		}
 		// Someone applies the manifest again, without a bundle.
 		if err := c.Update(t.Context(), func() *admissionv1.MutatingWebhookConfiguration {
@@ -309,6 +338,88 @@ func TestBundle(t *testing.T) {
 		}
 		stop()
 	})
+}
+
+// TestBundleReplicas: two replicas that know different roots write both and do not fight;
+// when the one with the former root is gone, that root goes.
+func TestBundleReplicas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		former, latter := newAuthority(t), newAuthority(t)
+		patches := 0
+		seen := []chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)}
+		c := interceptor.NewClient(
+			fake.NewClientBuilder().WithObjects(config("own", "default", "a.sidecar-injector.istio.io")).Build(),
+			interceptor.Funcs{Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, p client.Patch, opts ...client.PatchOption) error {
+				patches++
+				defer func() {
+					for _, wake := range seen {
+						select {
+						case wake <- struct{}{}:
+						default:
+						}
+					}
+				}()
+				return c.Patch(ctx, obj, p, opts...)
+			}})
+		start := func(a Authority, i int) func() {
+			b := &Bundle{Authority: a, Client: c, Revision: "default", Log: quiet()}
+			return run(t, func(ctx context.Context) error { return b.loop(ctx, seen[i]) })
+		}
+		stopFormer := start(former, 0)
+		synctest.Wait()
+		stopLatter := start(latter, 1)
+		advance(time.Minute)
+		both := string(latter.Roots()) + string(former.Roots())
+		if got := bundles(t, c)["own/a.sidecar-injector.istio.io"]; got != both {
+			t.Errorf("bundle = %s\nwant both roots, the new one first:\n%s", got, both)
+		}
+		if patches != 2 {
+			t.Errorf("%d patches in a minute; want one of each replica", patches)
+		}
+		stopFormer()
+		advance(overlap)
+		if got := bundles(t, c)["own/a.sidecar-injector.istio.io"]; got != string(latter.Roots()) {
+			t.Errorf("bundle after the overlap = %s\nwant the remaining replica's root", got)
+		}
+		if patches != 3 {
+			t.Errorf("%d patches; want 3", patches)
+		}
+		stopLatter()
+	})
+}
+
+func TestMerge(t *testing.T) {
+	one, two := string(newAuthority(t).Roots()), string(newAuthority(t).Roots())
+	all, none := func(*x509.Certificate) bool { return true }, func(*x509.Certificate) bool { return false }
+	var many string
+	for range maxRoots + 2 {
+		many += string(newAuthority(t).Roots())
+	}
+	for name, tc := range map[string]struct {
+		roots, present string
+		stays          func(*x509.Certificate) bool
+		want           string
+		changed        bool
+	}{
+		"first":              {one, "", all, one, true},
+		"same":               {one, one, none, one, false},
+		"same, other order":  {one + two, two + one, none, one + two, false},
+		"another stays":      {one, one + two, all, one + two, false},
+		"another goes":       {one, one + two, none, one, true},
+		"new beside another": {one, two, all, one + two, true},
+		"junk":               {one, one + "junk", all, one, true},
+		"not a certificate":  {one, "-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n" + one, all, one, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, changed := merge([]byte(tc.roots), []byte(tc.present), tc.stays)
+			if string(got) != tc.want || changed != tc.changed {
+				t.Errorf("merge = %t\n%s\nwant %t\n%s", changed, got, tc.changed, tc.want)
+			}
+		})
+	}
+	if got, changed := merge([]byte(one), []byte(many), all); !changed || len(parseRoots(got).certs) != 1+maxRoots {
+		t.Errorf("merge with many others = %d roots, %t; want 9, true", len(parseRoots(got).certs), changed)
+	}
 }
 
 // TestBundleRetries: quick attempts first, then one a minute, for ever.

@@ -37,18 +37,26 @@ const (
 // in a loop.
 const minRenewal = time.Second
 
+// adoption is how long a renewed certificate waits before it is served, so that a root that
+// came with it has reached every API server. The former one is served meanwhile: Bundle
+// keeps its root for longer.
+const adoption = 30 * time.Second
+
 // Serving holds the certificate of the webhook's listener and renews it at half of its
-// life, or at once when the roots change such that clients would no longer accept it.
+// life, or at once when the roots change such that it is not signed by one of them.
 type Serving struct {
 	authority Authority
 	names     []string
 	log       *slog.Logger
 	current   atomic.Pointer[tls.Certificate]
+	adoption  time.Duration    // the constant, but for tests
+	next      *tls.Certificate // renewed, not served yet; Start's own
+	adopt     time.Time        // when next is to be served
 }
 
 // NewServing returns a source of certificates for the DNS names, at least one.
 func NewServing(authority Authority, names []string, log *slog.Logger) *Serving {
-	return &Serving{authority: authority, names: names, log: log}
+	return &Serving{authority: authority, names: names, log: log, adoption: adoption}
 }
 
 // GetCertificate is the hook of tls.Config: the current certificate, from memory. It is an
@@ -82,10 +90,23 @@ func (s *Serving) Start(ctx context.Context) error {
 				wait, retry = max(s.untilRenewal(), minRenewal), firstRetry
 			}
 		}
+		if s.next != nil {
+			wait = min(wait, time.Until(s.adopt))
+		}
 		if !sleep(ctx, wait, changed) {
 			return nil
 		}
+		if s.next != nil && time.Until(s.adopt) <= 0 {
+			s.serve(s.next)
+		}
 	}
+}
+
+// serve answers handshakes with c from now on.
+func (s *Serving) serve(c *tls.Certificate) {
+	s.current.Store(c)
+	s.next = nil
+	s.log.Info("serving certificate renewed", "names", s.names, "expires", c.Leaf.NotAfter)
 }
 
 // sleep waits for the duration or the channel; it is false when ctx ended.
@@ -101,7 +122,7 @@ func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
 	return true
 }
 
-// renew gets a certificate and serves it.
+// renew gets a certificate, to be served at once when there is none that will do meanwhile.
 func (s *Serving) renew(ctx context.Context) error {
 	c, err := s.authority.ServingCertificate(ctx, s.names)
 	if err != nil {
@@ -115,15 +136,22 @@ func (s *Serving) renew(ctx context.Context) error {
 			return fmt.Errorf("parse serving certificate: %w", err)
 		}
 	}
-	s.current.Store(&c)
-	s.log.Info("serving certificate renewed", "names", s.names, "expires", c.Leaf.NotAfter)
+	at := time.Now().Add(s.adoption)
+	if former := s.current.Load(); former == nil || former.Leaf.NotAfter.Before(at) {
+		s.serve(&c)
+	} else {
+		s.next, s.adopt = &c, at
+	}
 	return nil
 }
 
 // untilRenewal is the time until the certificate's half-life; zero or less when a new one
 // is wanted now.
 func (s *Serving) untilRenewal() time.Duration {
-	c := s.current.Load()
+	c := s.next
+	if c == nil {
+		c = s.current.Load()
+	}
 	if c == nil || !s.trusted(c) {
 		return 0
 	}

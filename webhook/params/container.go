@@ -6,20 +6,19 @@ import (
 	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/sluicemesh/sluice/internal/capture"
 	"github.com/sluicemesh/sluice/internal/meta"
 )
 
 // container resolves how the proxy container runs.
-func (r *reader) container(p Params) Container {
+func (r *reader) container(config *meshv1alpha1.ProxyConfig, p Params) Container {
 	proxy := &r.Defaults.Values.Global.Proxy
 	c := Container{
-		UID:        int64(capture.DefaultProxyID),
-		GID:        int64(capture.DefaultProxyID),
-		Privileged: proxy.Privileged,
-		Seccomp:    proxy.SeccompProfile,
-		Resources:  r.resources(),
-		Lifecycle:  proxy.Lifecycle,
+		Privileged:     proxy.Privileged,
+		Seccomp:        proxy.SeccompProfile,
+		Resources:      r.resources(),
+		Lifecycle:      proxy.Lifecycle,
+		STSPort:        r.Defaults.Values.Global.STS.Port,
+		OutlierLogPath: proxy.OutlierLogPath,
 	}
 	if p.Template == Gateway {
 		c.PodSecurity = r.Defaults.Values.Gateways.SecurityContext
@@ -27,16 +26,26 @@ func (r *reader) container(p Params) Container {
 			c.Seccomp = s
 		}
 	}
-	if p.UserProxy == nil || p.UserProxy.SecurityContext == nil {
-		return c
-	}
-	if id := p.UserProxy.SecurityContext.RunAsUser; id != nil {
-		c.UID = *id
-	}
-	if id := p.UserProxy.SecurityContext.RunAsGroup; id != nil {
-		c.GID = *id
-	}
+	r.identity(&c, config, p)
 	return c
+}
+
+// initial resolves the init container. Its name says what it does.
+func (r *reader) initial() Init {
+	values := &r.Defaults.Values
+	i := Init{
+		Name:           meta.InitContainer,
+		CNI:            values.Pilot.CNI.Enabled,
+		Privileged:     values.Global.Proxy.Privileged,
+		ForceApply:     values.Global.ProxyInit.ForceApply,
+		NativeNftables: values.Global.NativeNftables,
+	}
+	if i.CNI {
+		i.Name = meta.ValidationContainer
+		i.Multus = values.Pilot.CNI.Provider == "multus"
+	}
+	i.User = find(r.Pod, i.Name)
+	return i
 }
 
 // resources reads the four annotations; any of them replaces all defaults.
@@ -66,6 +75,7 @@ func (r *reader) ordered(key string, name corev1.ResourceName, in corev1.Resourc
 
 // images completes the image references.
 func (r *reader) images(config *meshv1alpha1.ProxyConfig) Images {
+	r.imageWords()
 	global := &r.Defaults.Values.Global
 	annotated := r.Pod.Annotations[meta.ProxyImageType]
 	proxyType := firstNonEmpty(annotated, config.GetImage().GetImageType(), global.Variant)

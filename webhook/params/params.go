@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sluicemesh/sluice/internal/capture"
-	"github.com/sluicemesh/sluice/internal/meta"
 	"github.com/sluicemesh/sluice/internal/problem"
 )
 
@@ -29,7 +28,12 @@ type Input struct {
 	// Namespace is the request's; it counts only when the pod names none, and may be empty
 	// where a file is injected.
 	Namespace string
-	Defaults  *Defaults
+	// NamespaceAnnotations are those of the pod's namespace; read on OpenShift alone, nil
+	// elsewhere.
+	NamespaceAnnotations map[string]string
+	Defaults             *Defaults
+	// ProxyConfigs are the cluster's objects of that kind, nil for none.
+	ProxyConfigs *ProxyConfigs
 	// Native says that the pod may use native sidecars where it does not say itself.
 	Native bool
 	// Path holds the settings of the request's path.
@@ -56,12 +60,16 @@ type Params struct {
 	Images    Images
 	Logs      Logs
 	Proxy     Container
+	Init      Init
 	Health    Health
 	Capture   capture.Config // mode None: no init container
 	Metrics   Metrics
+	Trust     Trust
+	Extra     *Extra            // what few pods ask for, nil for nothing
 	PathEnv   map[string]string // variables of the request's path, by name
 	UserProxy *corev1.Container // the user's own istio-proxy, nil for none
-	UserInit  *corev1.Container // the user's own istio-init, nil for none
+	// Annotations are put on the pod last, over its own.
+	Annotations map[string]string
 }
 
 // Workload identifies the pod's owner.
@@ -79,9 +87,12 @@ type Mesh struct {
 	ClusterDomain    string
 	CAAddress        string
 	CertProvider     string
-	ProxyConfig      string            // JSON, differences from the built-in ProxyConfig
-	Metadata         map[string]string // proxyMetadata: environment of proxy and init container
-	Interception     string
+	ProxyConfig      string // JSON, differences from the built-in ProxyConfig
+	// ProxyConfigOverride is JSON that the agent lays over the pod's annotation, "" for none.
+	ProxyConfigOverride string
+	Metadata            map[string]string // proxyMetadata: environment of proxy and init container
+	Interception        string
+	Compliance          string // COMPLIANCE_POLICY, "" for none
 }
 
 // Images are complete image references.
@@ -99,13 +110,32 @@ type Logs struct {
 
 // Container is how the proxy container runs.
 type Container struct {
-	UID, GID   int64
-	Privileged bool
-	Seccomp    *corev1.SeccompProfile
-	Resources  corev1.ResourceRequirements
-	Lifecycle  *corev1.Lifecycle // verbatim, nil for the proxy's own hooks
+	UID, GID int64
+	// ForceRoot says that the proxy runs as user 0 whatever the user's own container says:
+	// nobody else may send from another's address (mode TPROXY).
+	ForceRoot    bool
+	Capabilities []corev1.Capability // beside none
+	Privileged   bool
+	// Seccomp is the profile of both containers, nil for the runtime's.
+	Seccomp        *corev1.SeccompProfile
+	Resources      corev1.ResourceRequirements
+	Lifecycle      *corev1.Lifecycle // verbatim, nil for the proxy's own hooks
+	STSPort        uint16            // 0: no token exchange
+	OutlierLogPath string            // "" for no log of ejected endpoints
 	// PodSecurity is the pod-wide context of a gateway; nil for the built-in one.
 	PodSecurity *corev1.PodSecurityContext
+}
+
+// Init is the container that installs the rules or, where a network plugin installs them
+// before any container starts, checks that they are there.
+type Init struct {
+	Name           string // istio-init or istio-validation
+	CNI            bool
+	Multus         bool // the plugin is called by Multus, which must be told so
+	Privileged     bool
+	ForceApply     bool
+	NativeNftables bool
+	User           *corev1.Container // the user's own container of the name, nil for none
 }
 
 // Health is how the proxy and the application are probed.
@@ -124,24 +154,31 @@ type Health struct {
 func Resolve(in Input) (Params, []problem.Problem) {
 	r := newReader(in)
 	p := Params{
-		Revision: in.Defaults.Revision,
-		Template: r.template(),
-		Workload: workload(in.Pod, in.Namespace),
-		Logs:     r.logs(),
-		PathEnv:  in.Path.Env,
+		Revision:    in.Defaults.Revision,
+		Template:    r.template(),
+		Workload:    workload(in.Pod, in.Namespace),
+		Logs:        r.logs(),
+		PathEnv:     in.Path.Env,
+		Annotations: in.Defaults.Annotations,
 	}
-	p.UserProxy = find(in.Pod, meta.ProxyContainer)
-	p.UserInit = find(in.Pod, meta.InitContainer)
+	p.UserProxy = r.userProxy()
+	p.Init = r.initial()
 	config := r.proxyConfig()
 	p.Health = r.health(config)
 	r.status = p.Health.StatusPort
-	p.Proxy = r.container(p)
 	p.Images = r.images(config)
 	p.Capture = r.capture(config, p)
+	p.Proxy = r.container(config, p)
+	p.Capture.ProxyUIDs, p.Capture.ProxyGIDs = r.owners(p.Proxy)
+	r.sharedIdentity(p.Capture)
 	p.Mesh = r.mesh(config, p)
 	p.Native = r.native(p)
-	p.Hold = r.hold(config, p.Native)
+	p.Hold = r.hold(config, p)
 	p.Metrics = r.metrics()
+	p.Trust = r.trust(config)
+	p.Extra = r.extra()
+	r.dns()
+	r.lenient()
 	r.unknown()
 	return p, r.problems
 }

@@ -1,7 +1,6 @@
 package params
 
 import (
-	"math"
 	"slices"
 
 	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
@@ -25,8 +24,6 @@ func (r *reader) capture(config *meshv1alpha1.ProxyConfig, p Params) capture.Con
 		c.InboundPort = uint16(n)
 	}
 	c.Mode = r.mode(config)
-	c.ProxyUIDs, c.ProxyGIDs = r.owners(p.Proxy)
-
 	values := &r.Defaults.Values.Global.Proxy.Ranges
 	c.OutboundRanges = list(r, meta.IncludeOutboundIPRanges, values.IncludeIPRanges, capture.ParseRanges)
 	c.OutboundExcludeRanges = list(r, meta.ExcludeOutboundIPRanges, values.ExcludeIPRanges, capture.ParsePrefixes)
@@ -39,6 +36,11 @@ func (r *reader) capture(config *meshv1alpha1.ProxyConfig, p Params) capture.Con
 	if s := p.Health.StatusPort; s != 0 && !slices.Contains(c.InboundExcludePorts, s) {
 		c.InboundExcludePorts = append(c.InboundExcludePorts, s)
 	}
+	c.ExcludeInterfaces = list(r, meta.ExcludeInterfaces, "", capture.ParseInterfaces)
+	c.VirtualInterfaces = list(r, meta.KubevirtInterfaces, "", capture.ParseInterfaces)
+	if _, ok := r.get(meta.VirtualInterfaces); ok {
+		c.VirtualInterfaces = list(r, meta.VirtualInterfaces, "", capture.ParseInterfaces)
+	}
 	return c
 }
 
@@ -48,9 +50,7 @@ func list[T any](r *reader, key, value string, parse func(string) (T, error)) T 
 		value = v
 	}
 	out, err := parse(value)
-	if err != nil {
-		r.bad(key, "%v", err)
-	}
+	r.badEach(key, err)
 	return out
 }
 
@@ -61,37 +61,9 @@ func (r *reader) mode(config *meshv1alpha1.ProxyConfig) capture.Mode {
 		mode, from = v, meta.InterceptionMode
 	}
 	switch m := capture.Mode(mode); m {
-	case capture.Redirect, capture.None:
+	case capture.Redirect, capture.TProxy, capture.None:
 		return m
-	case capture.TProxy:
-		r.report(annotation(from), UnsupportedSetting, true,
-			"interception mode TPROXY is not supported by this version of Sluice, write REDIRECT or NONE")
-	default:
-		r.bad(from, "%q is not an interception mode, write REDIRECT or NONE", mode)
 	}
+	r.bad(from, "%q is not an interception mode, write REDIRECT, TPROXY or NONE", mode)
 	return capture.Redirect
-}
-
-// owners returns the ids by which the kernel tells the proxy's own traffic apart: those
-// that the container really has. Id 0 cannot serve, since other processes run as root.
-func (r *reader) owners(c Container) (uids, gids []uint32) {
-	for _, id := range []int64{c.UID, c.GID} {
-		if id < 0 || id > math.MaxUint32 {
-			r.report("spec.containers[istio-proxy].securityContext", UnsafeIdentity, true,
-				"runAsUser and runAsGroup must lie between 0 and 4294967295")
-			return nil, nil
-		}
-	}
-	uid, gid := uint32(c.UID), uint32(c.GID)
-	switch {
-	case uid == 0 && gid == 0:
-		r.report("spec.containers[istio-proxy].securityContext", UnsafeIdentity, true,
-			"a proxy that runs as user 0 and group 0 cannot be told apart from other processes: set runAsGroup to 1337")
-		return nil, nil
-	case uid == 0:
-		return []uint32{gid}, []uint32{gid}
-	case gid == 0:
-		return []uint32{uid}, []uint32{uid}
-	}
-	return []uint32{uid}, []uint32{gid}
 }

@@ -2,8 +2,6 @@ package params
 
 import (
 	"encoding/json"
-	"fmt"
-	"reflect"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -30,12 +28,25 @@ type Global struct {
 	Network           string       `json:"network"`
 	MeshID            string       `json:"meshID"`
 	CAAddress         string       `json:"caAddress"`
+	CAName            string       `json:"caName"`
 	PilotCertProvider string       `json:"pilotCertProvider"`
+	TrustBundleName   string       `json:"trustBundleName"`
+	MountMtlsCerts    bool         `json:"mountMtlsCerts"`
+	Platform          string       `json:"platform"`
+	NativeNftables    bool         `json:"nativeNftables"`
 	LogAsJSON         bool         `json:"logAsJson"`
 	Logging           Logging      `json:"logging"`
 	MultiCluster      MultiCluster `json:"multiCluster"`
+	STS               STS          `json:"sts"`
 	Proxy             Proxy        `json:"proxy"`
 	ProxyInit         ProxyInit    `json:"proxy_init"`
+	// DNSSearch has no effect; it is read to say so.
+	DNSSearch []string `json:"podDNSSearchNamespaces"`
+}
+
+// STS is values.global.sts, the token exchange of the agent.
+type STS struct {
+	Port uint16 `json:"servicePort"`
 }
 
 // Logging is values.global.logging.
@@ -55,7 +66,10 @@ type Proxy struct {
 	ClusterDomain     string                 `json:"clusterDomain"`
 	LogLevel          string                 `json:"logLevel"`
 	ComponentLogLevel string                 `json:"componentLogLevel"`
+	OutlierLogPath    string                 `json:"outlierLogPath"`
+	Tracer            string                 `json:"tracer"`
 	Privileged        bool                   `json:"privileged"`
+	NetBindService    text                   `json:"capNetBindService"` // "true" or anything else
 	Hold              bool                   `json:"holdApplicationUntilProxyStarts"`
 	StatusPort        *uint16                `json:"statusPort"`
 	Resources         resources              `json:"resources"`
@@ -87,7 +101,8 @@ type StartupProbe struct {
 
 // ProxyInit is values.global.proxy_init.
 type ProxyInit struct {
-	Image string `json:"image"`
+	Image      string `json:"image"`
+	ForceApply bool   `json:"forceApplyIptables"`
 }
 
 // Injector is values.sidecarInjectorWebhook.
@@ -103,20 +118,39 @@ type Gateways struct {
 
 // Pilot is values.pilot.
 type Pilot struct {
-	CNI struct {
-		Enabled bool `json:"enabled"`
-	} `json:"cni"`
+	CNI CNI `json:"cni"`
+	// Env is the environment of the control plane by name, as users write it.
+	Env map[string]json.RawMessage `json:"env"`
 }
 
-// text is a string that may be written as a number or left null, as users write tags.
+// env is a variable of the control plane; "" where it is unset or not plain text.
+func (p *Pilot) env(name string) string {
+	var t text
+	if raw, ok := p.Env[name]; !ok || t.UnmarshalJSON(raw) != nil {
+		return ""
+	}
+	return string(t)
+}
+
+// CNI is values.pilot.cni: rules are installed by a network plugin, not in the pod.
+type CNI struct {
+	Enabled  bool   `json:"enabled"`
+	Provider string `json:"provider"` // "multus", or anything else for a chained plugin
+}
+
+// text is a string that may be written as a number or a truth value or left null, as
+// users write tags and variables.
 type text string
 
-// UnmarshalJSON accepts a JSON string, number or null.
+// UnmarshalJSON accepts a JSON string, number, truth value or null.
 func (t *text) UnmarshalJSON(data []byte) error {
-	if string(data) == "null" {
+	switch word := string(data); {
+	case word == "null":
 		return nil
-	}
-	if len(data) > 0 && data[0] != '"' {
+	case word == "true" || word == "false":
+		*t = text(word)
+		return nil
+	case word != "" && word[0] != '"':
 		var n json.Number
 		if err := json.Unmarshal(data, &n); err != nil {
 			return err
@@ -149,102 +183,4 @@ func prune(in map[corev1.ResourceName]*resource.Quantity) corev1.ResourceList {
 		out[name] = *q
 	}
 	return out
-}
-
-// ParseValues reads the key "values" of the injector's ConfigMap, a JSON subset of the
-// chart's values, over the built-in ones. An empty text gives the built-in values. tag is
-// the image tag where the values name none.
-func ParseValues(data, tag string) (Values, error) {
-	v := builtin(tag)
-	if data == "" {
-		return v, nil
-	}
-	if err := json.Unmarshal([]byte(data), &v); err != nil {
-		return Values{}, fmt.Errorf("parse values: %w", err)
-	}
-	v.unsetEmpty()
-	v.fillEmpty(builtin(tag))
-	if v.Pilot.CNI.Enabled {
-		return Values{}, fmt.Errorf("parse values: pilot.cni.enabled is true, but a CNI plugin is not supported: set it to false")
-	}
-	if v.Global.PilotCertProvider != "istiod" {
-		return Values{}, fmt.Errorf("parse values: global.pilotCertProvider is %q, only istiod is supported", v.Global.PilotCertProvider)
-	}
-	return v, nil
-}
-
-// unsetEmpty takes the empty objects that charts write for "nothing" as absent.
-func (v *Values) unsetEmpty() {
-	proxy := &v.Global.Proxy
-	if l := proxy.Lifecycle; l != nil && l.PostStart == nil && l.PreStop == nil && l.StopSignal == nil {
-		proxy.Lifecycle = nil
-	}
-	if s := proxy.SeccompProfile; s != nil && s.Type == "" {
-		proxy.SeccompProfile = nil
-	}
-	if s := v.Gateways.SeccompProfile; s != nil && s.Type == "" {
-		v.Gateways.SeccompProfile = nil
-	}
-	if s := v.Gateways.SecurityContext; s != nil && reflect.DeepEqual(*s, corev1.PodSecurityContext{}) {
-		v.Gateways.SecurityContext = nil
-	}
-}
-
-// fillEmpty puts the built-in words where the chart writes an empty one for "the default".
-// Ranges and ports are not among them: empty means none there.
-func (v *Values) fillEmpty(from Values) {
-	global, def := &v.Global, &from.Global
-	global.Hub = text(firstNonEmpty(string(global.Hub), string(def.Hub)))
-	global.Tag = text(firstNonEmpty(string(global.Tag), string(def.Tag)))
-	for _, field := range []struct{ value, def *string }{
-		{&global.IstioNamespace, &def.IstioNamespace},
-		{&global.PilotCertProvider, &def.PilotCertProvider},
-		{&global.Logging.Level, &def.Logging.Level},
-		{&global.MultiCluster.ClusterName, &def.MultiCluster.ClusterName},
-		{&global.Proxy.Image, &def.Proxy.Image},
-		{&global.Proxy.AutoInject, &def.Proxy.AutoInject},
-		{&global.Proxy.LogLevel, &def.Proxy.LogLevel},
-		{&global.Proxy.ComponentLogLevel, &def.Proxy.ComponentLogLevel},
-		{&global.ProxyInit.Image, &def.ProxyInit.Image},
-	} {
-		*field.value = firstNonEmpty(*field.value, *field.def)
-	}
-}
-
-// builtin holds what the chart would say; Helm's own defaults, Istio's numbers.
-func builtin(tag string) Values {
-	quantity := func(s string) *resource.Quantity {
-		q := resource.MustParse(s)
-		return &q
-	}
-	return Values{
-		Global: Global{
-			Hub:               "ghcr.io/sluicemesh",
-			Tag:               text(tag),
-			IstioNamespace:    "istio-system",
-			PilotCertProvider: "istiod",
-			MultiCluster:      MultiCluster{ClusterName: "Kubernetes"},
-			Logging:           Logging{Level: "default:info"},
-			Proxy: Proxy{
-				Image:             "proxyv2",
-				AutoInject:        "enabled",
-				LogLevel:          "warning",
-				ComponentLogLevel: "misc:error",
-				Resources: resources{
-					Requests: map[corev1.ResourceName]*resource.Quantity{
-						corev1.ResourceCPU: quantity("100m"), corev1.ResourceMemory: quantity("128Mi"),
-					},
-					Limits: map[corev1.ResourceName]*resource.Quantity{
-						corev1.ResourceCPU: quantity("2"), corev1.ResourceMemory: quantity("1Gi"),
-					},
-				},
-				StartupProbe:  StartupProbe{Enabled: true, FailureThreshold: 600},
-				ReadyPeriod:   15,
-				ReadyFailures: 4,
-				Ranges:        Ranges{IncludeIPRanges: "*", IncludeInboundPorts: "*"},
-			},
-			ProxyInit: ProxyInit{Image: "proxyv2"},
-		},
-		Injector: Injector{RewriteProbes: true},
-	}
 }

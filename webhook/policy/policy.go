@@ -1,40 +1,22 @@
-// Package policy decides whether a pod that the API server sent to the injector is to be
-// injected, and says why.
+// Package policy decides whether a pod is injected, and says why.
 //
-// It is the second of two gates: the API server's selectors look at namespace labels
-// before; nothing here does. The webhook, the command line and the auditor call the same
-// function. The package is pure: pod and rules in, a decision with a stable reason out.
+// Two gates stand before a pod. The API server's comes first: the selectors and conditions
+// of the webhook configurations decide whether the injector is asked at all. The injector's
+// own comes second. Decide is the second alone, what the webhook calls for each pod; Explain
+// walks both and lists each rule that was tried, what was found and what to change: the
+// command line and the auditor call it. Both walk one table of rules, so they cannot
+// disagree.
+//
+// The package is pure: pod, namespace, webhook configurations and rules in, a decision with
+// a stable reason out. Nothing it is given is modified.
 package policy
 
 import (
-	"slices"
-
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/sluicemesh/sluice/internal/meta"
-)
-
-// Reason is a stable code for a decision, used in metrics, audit annotations and the
-// command line.
-type Reason string
-
-// The reasons for injecting.
-const (
-	PodOptedIn     Reason = "PodOptedIn"     // label or annotation says true
-	AlwaysSelected Reason = "AlwaysSelected" // alwaysInjectSelector matches
-	PolicyEnabled  Reason = "PolicyEnabled"  // nothing speaks against the policy "enabled"
-)
-
-// The reasons for leaving a pod alone.
-const (
-	HostNetwork      Reason = "HostNetwork"      // rules would capture the node's traffic
-	IgnoredNamespace Reason = "IgnoredNamespace" // a namespace of the cluster itself
-	PodOptedOut      Reason = "PodOptedOut"      // label or annotation says false
-	NeverSelected    Reason = "NeverSelected"    // neverInjectSelector matches
-	PolicyDisabled   Reason = "PolicyDisabled"   // nothing speaks against the policy "disabled"
-	PolicyUnknown    Reason = "PolicyUnknown"    // the policy is neither enabled nor disabled
 )
 
 // Policy is what happens to pods that say nothing.
@@ -67,58 +49,89 @@ type Decision struct {
 
 // IgnoredNamespaces lists the namespaces that are never injected.
 func IgnoredNamespaces() []string {
-	return []string{metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease, "local-path-storage"}
+	return []string{metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease, localPathStorage}
 }
 
-// Decide answers whether pod may be injected. namespace is the request's and counts only
-// when the pod names none. pod is not modified.
-func Decide(pod *corev1.Pod, namespace string, r Rules) Decision {
-	choice := read(pod)
-	d := Decision{Asked: choice == "true"}
-	if choice != "" && choice != "true" && choice != "false" {
-		d.Invalid = choice
+// localPathStorage is where small clusters run the provisioner of their volumes.
+const localPathStorage = "local-path-storage"
+
+func ignored(namespace string) bool {
+	switch namespace {
+	case metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease, localPathStorage:
+		return true
 	}
+	return false
+}
+
+// Decide answers whether the injector injects pod. namespace is the request's and counts
+// only when the pod names none.
+func Decide(pod *corev1.Pod, namespace string, r Rules) Decision {
+	f := gather(pod, namespace, r)
+	row := f.deciding()
+	return f.decision(row.inject, row.reason)
+}
+
+// Why is Decide in words: the row that decides, with what was found and, where the pod is
+// not injected, what to change.
+func Why(pod *corev1.Pod, namespace string, r Rules) Step {
+	f := gather(pod, namespace, r)
+	row := f.deciding()
+	return row.decided(f)
+}
+
+// facts is what the injector's rules look at. It is passed by value: the rules are called
+// through the table, and a pointer would move it to the heap for every pod.
+type facts struct {
+	pod       *corev1.Pod
+	namespace string
+	choice    string // the pod's own wish, verbatim
+	rules     Rules
+}
+
+func gather(pod *corev1.Pod, namespace string, r Rules) facts {
 	if pod.Namespace != "" {
 		namespace = pod.Namespace
 	}
-	d.Inject, d.Reason = decide(pod, namespace, choice, r)
+	return facts{pod: pod, namespace: namespace, choice: choice(pod), rules: r}
+}
+
+// deciding returns the first row of the table that holds; the last one always does.
+func (f facts) deciding() rule {
+	table := injectorRules()
+	last := len(table) - 1
+	for i := range last {
+		if table[i].holds(f) {
+			return table[i]
+		}
+	}
+	return table[last]
+}
+
+func (f facts) decision(inject bool, reason Reason) Decision {
+	d := Decision{Inject: inject, Reason: reason, Asked: f.choice == "true"}
+	if f.choice != "" && f.choice != "true" && f.choice != "false" {
+		d.Invalid = f.choice
+	}
 	return d
 }
 
-func decide(pod *corev1.Pod, namespace, choice string, r Rules) (bool, Reason) {
-	switch {
-	case pod.Spec.HostNetwork:
-		return false, HostNetwork
-	case slices.Contains(IgnoredNamespaces(), namespace):
-		return false, IgnoredNamespace
-	case r.Policy != Enabled && r.Policy != Disabled:
-		// An unknown policy refuses even an explicit wish: the configuration is broken.
-		return false, PolicyUnknown
-	case choice == "true":
-		return true, PodOptedIn
-	case choice == "false":
-		return false, PodOptedOut
-	case anyMatches(r.Never, pod.Labels):
-		return false, NeverSelected
-	case anyMatches(r.Always, pod.Labels):
-		return true, AlwaysSelected
-	case r.Policy == Enabled:
-		return true, PolicyEnabled
-	}
-	return false, PolicyDisabled
-}
-
-// read returns the pod's own choice: the label if the key exists, even when empty, else
+// choice returns the pod's own wish: the label if the key exists, even when empty, else
 // the deprecated annotation.
-func read(pod *corev1.Pod) string {
+func choice(pod *corev1.Pod) string {
 	if v, ok := pod.Labels[meta.Inject]; ok {
 		return v
 	}
 	return pod.Annotations[meta.Inject]
 }
 
-func anyMatches(selectors []labels.Selector, set map[string]string) bool {
-	return slices.ContainsFunc(selectors, func(s labels.Selector) bool { return s.Matches(labels.Set(set)) })
+// firstMatch returns the first selector that matches the labels, nil for none.
+func firstMatch(selectors []labels.Selector, set map[string]string) labels.Selector {
+	for _, s := range selectors {
+		if s.Matches(labels.Set(set)) {
+			return s
+		}
+	}
+	return nil
 }
 
 // Selectors converts the selectors of the configuration. Empty ones match nothing and are

@@ -28,9 +28,18 @@ func (w *writer) environment() []corev1.EnvVar {
 	from(meta.EnvHostIP, "status.hostIP")
 	env = append(env, limitEnv(meta.EnvCPULimit, "limits.cpu"))
 	set(meta.EnvProxyConfig, w.Mesh.ProxyConfig)
+	if w.Mesh.ProxyConfigOverride != "" {
+		set(meta.EnvProxyConfigOverride, w.Mesh.ProxyConfigOverride)
+	}
 	set(meta.EnvPodPorts, w.podPorts())
 	set(meta.EnvAppContainers, strings.Join(names(w.out.Spec.Containers), ","))
 	env = append(env, limitEnv(meta.EnvMemoryLimit, "limits.memory"))
+	if w.Mesh.Compliance != "" {
+		set(meta.EnvCompliance, w.Mesh.Compliance)
+	}
+	if w.Mesh.Compliance == "fips-140-3" {
+		set(meta.EnvGoDebug, "fips140=only")
+	}
 	set(meta.EnvClusterID, w.Mesh.Cluster)
 	from(meta.EnvNodeName, "spec.nodeName")
 	set(meta.EnvInterceptionMode, w.Mesh.Interception)
@@ -39,8 +48,14 @@ func (w *writer) environment() []corev1.EnvVar {
 	}
 	set(meta.EnvWorkloadName, first(w.out.Labels[meta.WorkloadName], w.Workload.Name))
 	set(meta.EnvOwner, w.owner())
+	if w.Extra != nil && w.Extra.Bootstrap != "" {
+		set(meta.EnvBootstrapOverride, bootstrapDir+"/custom_bootstrap.json")
+	}
 	set(meta.EnvMeshID, w.Mesh.ID)
 	set(meta.EnvTrustDomain, w.Mesh.TrustDomain)
+	if w.Extra != nil {
+		env = append(env, w.Extra.Env...)
+	}
 	return append(env, metadataEnv(w.Mesh.Metadata)...)
 }
 

@@ -2,6 +2,8 @@ package render
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,6 +24,9 @@ type status struct {
 	Volumes          []string `json:"volumes"`
 	ImagePullSecrets []string `json:"imagePullSecrets"`
 	Revision         string   `json:"revision"`
+	// Annotations lists those that injection wrote over a user's or that would count as the
+	// user's wish the next time: the value written, then the one before, if there was one.
+	Annotations map[string][]string `json:"annotations,omitempty"`
 }
 
 // overrides is the annotation proxy.istio.io/overrides: the user's own version of the
@@ -65,8 +70,47 @@ func (w *writer) annotations() {
 	}
 }
 
-// finish writes the annotations that describe the injection itself.
+// annotate writes an annotation that a later injection takes back first.
+func (w *writer) annotate(key, value string) {
+	old, ok := w.out.Annotations[key]
+	if ok && old == value {
+		return
+	}
+	record := []string{value}
+	if ok {
+		record = append(record, old)
+	}
+	if w.status.Annotations == nil {
+		w.status.Annotations = map[string][]string{}
+	}
+	if earlier, again := w.status.Annotations[key]; again {
+		record = append(record[:1], earlier[1:]...)
+	}
+	w.status.Annotations[key] = record
+	w.out.Annotations[key] = value
+}
+
+// securePort tells scrapers where the proxy serves metrics over mutual TLS.
+func (w *writer) securePort(proxy *corev1.Container) {
+	if _, ok := w.out.Annotations[meta.SecureMetricsPort]; ok {
+		return
+	}
+	if port := envValue(proxy, meta.EnvSecureMetricsPort); port != "" && port != "0" {
+		w.annotate(meta.SecureMetricsPort, port)
+	}
+}
+
+// finish writes what comes over everything else, and the annotations that describe the
+// injection itself.
 func (w *writer) finish() {
+	if w.Init.CNI && w.Template == params.Sidecar {
+		w.forPlugin()
+	}
+	for _, key := range slices.Sorted(maps.Keys(w.Annotations)) {
+		if key != meta.Status && key != meta.Overrides {
+			w.annotate(key, w.Annotations[key])
+		}
+	}
 	w.out.Annotations[meta.Status] = encode(w.status)
 	if len(w.saved.Containers)+len(w.saved.InitContainers) > 0 {
 		w.out.Annotations[meta.Overrides] = encode(w.saved)

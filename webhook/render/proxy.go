@@ -33,11 +33,11 @@ func (w *writer) proxy() (corev1.Container, bool) {
 		},
 		Env:             w.environment(),
 		Resources:       *w.Proxy.Resources.DeepCopy(),
-		VolumeMounts:    mounts(),
+		VolumeMounts:    w.mounts(),
 		Lifecycle:       w.lifecycle(),
 		SecurityContext: w.proxySecurity(),
 	}
-	c.Args = w.logFormat(c.Args)
+	c.Args = w.proxyOptions(c.Args)
 	w.healthProbes(&c)
 	c, ok := w.merge(c, w.UserProxy)
 	if !ok {
@@ -49,8 +49,21 @@ func (w *writer) proxy() (corev1.Container, bool) {
 		always := corev1.ContainerRestartPolicyAlways
 		c.RestartPolicy = &always
 	}
+	w.forceRoot(&c)
 	w.lateEnvironment(&c)
 	return c, true
+}
+
+// proxyOptions adds the arguments that are there only where they are asked for.
+func (w *writer) proxyOptions(args []string) []string {
+	if w.Proxy.STSPort != 0 {
+		args = append(args, "--stsPort="+strconv.Itoa(int(w.Proxy.STSPort)))
+	}
+	args = w.logFormat(args)
+	if w.Proxy.OutlierLogPath != "" {
+		args = append(args, "--outlierLogPath="+w.Proxy.OutlierLogPath)
+	}
+	return args
 }
 
 // logFormat adds the argument that both programs know.
@@ -105,81 +118,3 @@ func (w *writer) lifecycle() *corev1.Lifecycle {
 	}
 	return nil
 }
-
-// proxySecurity is the same for sidecars and gateways: the gateway binds low ports by the
-// pod's sysctl, not by a capability.
-func (w *writer) proxySecurity() *corev1.SecurityContext {
-	privileged, escalation := w.Proxy.Privileged, w.Proxy.Privileged
-	readOnly, nonRoot := true, w.Proxy.UID != 0
-	uid, gid := w.Proxy.UID, w.Proxy.GID
-	return &corev1.SecurityContext{
-		AllowPrivilegeEscalation: &escalation,
-		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-		Privileged:               &privileged,
-		ReadOnlyRootFilesystem:   &readOnly,
-		RunAsGroup:               &gid,
-		RunAsNonRoot:             &nonRoot,
-		RunAsUser:                &uid,
-		SeccompProfile:           w.Proxy.Seccomp.DeepCopy(),
-	}
-}
-
-// initial builds the container istio-init, if rules are wanted.
-func (w *writer) initial() ([]corev1.Container, bool) {
-	if !w.hasInit() {
-		return nil, true
-	}
-	privileged, escalation := w.Proxy.Privileged, w.Proxy.Privileged
-	readOnly, nonRoot := false, false
-	var root int64
-	group := root
-	c := corev1.Container{
-		Name:            meta.InitContainer,
-		Image:           w.Images.Init,
-		ImagePullPolicy: w.Images.PullPolicy,
-		Args:            w.logFormat(append(w.Capture.Args(), "--log_output_level="+w.Logs.Agent)),
-		Env:             metadataEnv(w.Mesh.Metadata),
-		Resources:       *w.Proxy.Resources.DeepCopy(),
-		SecurityContext: &corev1.SecurityContext{
-			AllowPrivilegeEscalation: &escalation,
-			Capabilities:             &corev1.Capabilities{Add: []corev1.Capability{"NET_ADMIN", "NET_RAW"}, Drop: []corev1.Capability{"ALL"}},
-			Privileged:               &privileged,
-			ReadOnlyRootFilesystem:   &readOnly,
-			RunAsGroup:               &group,
-			RunAsNonRoot:             &nonRoot,
-			RunAsUser:                &root,
-			SeccompProfile:           w.Proxy.Seccomp.DeepCopy(),
-		},
-	}
-	c, ok := w.merge(c, w.UserInit)
-	return []corev1.Container{c}, ok
-}
-
-// podSecurity lets a gateway bind ports below 1024 without a capability.
-func (w *writer) podSecurity() {
-	if w.Template != params.Gateway {
-		return
-	}
-	current := w.out.Spec.SecurityContext
-	if w.Proxy.PodSecurity != nil {
-		if current == nil || isEmpty(current) {
-			w.out.Spec.SecurityContext = w.Proxy.PodSecurity.DeepCopy()
-		}
-		return
-	}
-	const lowPorts = "net.ipv4.ip_unprivileged_port_start"
-	next := current.DeepCopy()
-	if next == nil {
-		next = &corev1.PodSecurityContext{}
-	}
-	for _, s := range next.Sysctls {
-		if s.Name == lowPorts {
-			return
-		}
-	}
-	next.Sysctls = append(next.Sysctls, corev1.Sysctl{Name: lowPorts, Value: "0"})
-	w.out.Spec.SecurityContext = next
-}
-
-// isEmpty reports the empty context that the API server writes into every pod.
-func isEmpty(c *corev1.PodSecurityContext) bool { return encode(c) == "{}" }

@@ -13,7 +13,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/sluicemesh/sluice/internal/capture"
 	"github.com/sluicemesh/sluice/internal/meta"
 	"github.com/sluicemesh/sluice/internal/problem"
 	"github.com/sluicemesh/sluice/webhook/params"
@@ -36,10 +35,13 @@ func Pod(pod *corev1.Pod, p params.Params) (*corev1.Pod, []problem.Problem) {
 	if !ok {
 		return nil, w.problems
 	}
-	w.volumes()
+	if !w.volumes() {
+		return nil, w.problems
+	}
 	w.pullSecrets()
 	w.labels()
 	w.annotations()
+	w.securePort(&proxy)
 	w.place(proxy, initial)
 	w.podSecurity()
 	w.finish()
@@ -74,11 +76,11 @@ func shallow(pod *corev1.Pod) *corev1.Pod {
 	return &out
 }
 
-// takeUserContainers removes the user's own istio-proxy and istio-init from the pod and
+// takeUserContainers removes the user's own proxy and init container from the pod and
 // remembers them as they were, so that a later injection starts from the same.
 func (w *writer) takeUserContainers() {
 	own := func(c corev1.Container) bool {
-		return c.Name == meta.ProxyContainer || c.Name == meta.InitContainer && w.hasInit()
+		return c.Name == meta.ProxyContainer || c.Name == w.Init.Name && w.hasInit()
 	}
 	for _, c := range w.out.Spec.Containers {
 		if own(c) {
@@ -92,37 +94,6 @@ func (w *writer) takeUserContainers() {
 	}
 	w.out.Spec.Containers = slices.DeleteFunc(w.out.Spec.Containers, own)
 	w.out.Spec.InitContainers = slices.DeleteFunc(w.out.Spec.InitContainers, own)
-}
-
-// hasInit reports whether rules are installed.
-func (w *writer) hasInit() bool { return w.Capture.Mode != capture.None }
-
-// place puts the containers where they start in the right order: rules before the proxy
-// before the user's; without native sidecars the rules come after the user's init
-// containers, which would otherwise have no network.
-func (w *writer) place(proxy corev1.Container, initial []corev1.Container) {
-	spec := &w.out.Spec
-	w.status.Containers, w.status.InitContainers = nil, names(initial)
-	switch {
-	case w.Native:
-		w.status.InitContainers = append(w.status.InitContainers, proxy.Name)
-		spec.InitContainers = slices.Concat(initial, []corev1.Container{proxy}, spec.InitContainers)
-		return
-	case w.Hold:
-		spec.Containers = slices.Insert(spec.Containers, 0, proxy)
-	default:
-		spec.Containers = append(spec.Containers, proxy)
-	}
-	w.status.Containers = []string{proxy.Name}
-	spec.InitContainers = append(spec.InitContainers, initial...)
-}
-
-func names(list []corev1.Container) []string {
-	var out []string
-	for i := range list {
-		out = append(out, list[i].Name)
-	}
-	return out
 }
 
 func (w *writer) report(path, reason string, fatal bool, message string) {

@@ -37,6 +37,7 @@ func Strip(pod *corev1.Pod) (*corev1.Pod, []problem.Problem) {
 	out := shallow(pod)
 	delete(out.Annotations, meta.Status)
 	delete(out.Annotations, meta.Overrides)
+	restoreAnnotations(out, s)
 	if proxy := injectedProxy(out, s); proxy != nil {
 		restoreProbes(out, proxy)
 		restoreMetrics(out, proxy)
@@ -48,6 +49,20 @@ func Strip(pod *corev1.Pod) (*corev1.Pod, []problem.Problem) {
 	spec.ImagePullSecrets = without(spec.ImagePullSecrets, s.ImagePullSecrets,
 		func(r corev1.LocalObjectReference) string { return r.Name })
 	return out, nil
+}
+
+// restoreAnnotations takes back those that the status lists, unless someone changed them
+// since.
+func restoreAnnotations(pod *corev1.Pod, s status) {
+	for key, record := range s.Annotations {
+		if len(record) == 0 || pod.Annotations[key] != record[0] {
+			continue
+		}
+		delete(pod.Annotations, key)
+		if len(record) > 1 {
+			pod.Annotations[key] = record[1]
+		}
+	}
 }
 
 // read decodes an annotation that only injection writes.

@@ -2,28 +2,61 @@ package render
 
 import (
 	"slices"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sluicemesh/sluice/internal/identity"
+	"github.com/sluicemesh/sluice/internal/meta"
+	"github.com/sluicemesh/sluice/webhook/params"
 )
 
 // tokenSeconds is the lifetime of the token that proves the pod's service account.
 const tokenSeconds int64 = 43200
 
 // volumes adds the proxy's volumes before the user's. A user's volume of the same name
-// stays: that is how another identity provider takes the place of ours.
-func (w *writer) volumes() {
-	user := w.out.Spec.Volumes
-	var list []corev1.Volume
-	for _, v := range proxyVolumes() {
-		if slices.ContainsFunc(user, func(u corev1.Volume) bool { return u.Name == v.Name }) {
+// stays: that is how another identity provider takes the place of ours. It reports a
+// mount of the user's without a volume.
+func (w *writer) volumes() bool {
+	list := make([]corev1.Volume, 0, 9+len(w.out.Spec.Volumes))
+	if w.Extra != nil {
+		list = w.addVolumes(list, w.Extra.Volumes)
+	}
+	list = w.addVolumes(list, w.proxyVolumes())
+	list = append(list, w.out.Spec.Volumes...)
+	w.out.Spec.Volumes = list
+	return w.Extra == nil || w.mountsKnown()
+}
+
+// addVolumes appends those that are not there yet.
+func (w *writer) addVolumes(list, more []corev1.Volume) []corev1.Volume {
+	for _, v := range more {
+		same := func(u corev1.Volume) bool { return u.Name == v.Name }
+		if slices.ContainsFunc(list, same) || slices.ContainsFunc(w.out.Spec.Volumes, same) {
 			continue
 		}
 		list = append(list, v)
 		w.status.Volumes = append(w.status.Volumes, v.Name)
 	}
-	w.out.Spec.Volumes = slices.Concat(list, user)
+	return list
+}
+
+// mountsKnown reports mounts from the annotation that name no volume of the pod.
+func (w *writer) mountsKnown() bool {
+	known := true
+	for _, m := range w.Extra.Mounts {
+		if !slices.ContainsFunc(w.out.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == m.Name }) {
+			w.report("metadata.annotations["+meta.UserVolumeMount+"]", params.InvalidAnnotation, true,
+				"the pod has no volume "+strconv.Quote(m.Name)+": add it to the pod or to "+meta.UserVolume)
+			known = false
+		}
+		if m.MountPath == "" {
+			w.report("metadata.annotations["+meta.UserVolumeMount+"]", params.InvalidAnnotation, true,
+				strconv.Quote(m.Name)+" has no mountPath")
+			known = false
+		}
+	}
+	return known
 }
 
 // pullSecrets adds the mesh's secrets that the pod does not name itself.
@@ -43,25 +76,44 @@ func (w *writer) pullSecrets() {
 	}
 }
 
-func proxyVolumes() []corev1.Volume {
+func config(name string, optional *bool) corev1.VolumeSource {
+	return corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+		LocalObjectReference: corev1.LocalObjectReference{Name: name}, Optional: optional,
+	}}
+}
+
+func secret(name string) corev1.VolumeSource {
+	optional := true
+	return corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: name, Optional: &optional}}
+}
+
+func empty(medium corev1.StorageMedium) corev1.VolumeSource {
+	return corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: medium}}
+}
+
+func field(path, of string) corev1.DownwardAPIVolumeFile {
+	return corev1.DownwardAPIVolumeFile{Path: path, FieldRef: &corev1.ObjectFieldSelector{FieldPath: of}}
+}
+
+// roots is where the control plane's roots come from.
+func (w *writer) roots() corev1.VolumeSource {
+	if w.Trust.Bundle == "" {
+		return config(w.Trust.ConfigMap, nil)
+	}
+	bundle := w.Trust.Bundle
+	return corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{
+		ClusterTrustBundle: &corev1.ClusterTrustBundleProjection{Name: &bundle, Path: "root-cert.pem"},
+	}}}}
+}
+
+func (w *writer) proxyVolumes() []corev1.Volume {
 	optional := true
 	seconds := tokenSeconds
-	config := func(name string, optional *bool) corev1.VolumeSource {
-		return corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
-			LocalObjectReference: corev1.LocalObjectReference{Name: name}, Optional: optional,
-		}}
-	}
-	empty := func(medium corev1.StorageMedium) corev1.VolumeSource {
-		return corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: medium}}
-	}
-	field := func(path, of string) corev1.DownwardAPIVolumeFile {
-		return corev1.DownwardAPIVolumeFile{Path: path, FieldRef: &corev1.ObjectFieldSelector{FieldPath: of}}
-	}
-	return []corev1.Volume{
+	list := []corev1.Volume{
 		{Name: "workload-socket", VolumeSource: empty("")},
 		{Name: "credential-socket", VolumeSource: empty("")},
 		{Name: "workload-certs", VolumeSource: empty("")},
-		{Name: "istiod-ca-cert", VolumeSource: config("istio-ca-root-cert", nil)},
+		{Name: "istiod-ca-cert", VolumeSource: w.roots()},
 		{Name: "istio-ca-crl", VolumeSource: config("istio-ca-crl", &optional)},
 		{Name: "istio-data", VolumeSource: empty("")},
 		{Name: "istio-envoy", VolumeSource: empty(corev1.StorageMediumMemory)},
@@ -74,10 +126,28 @@ func proxyVolumes() []corev1.Volume {
 			Items: []corev1.DownwardAPIVolumeFile{field("labels", "metadata.labels"), field("annotations", "metadata.annotations")},
 		}}},
 	}
+	if w.Extra != nil && w.Extra.Bootstrap != "" {
+		list = append(list, corev1.Volume{Name: bootstrapVolume, VolumeSource: config(w.Extra.Bootstrap, nil)})
+	}
+	if w.Trust.Secrets {
+		account := first(w.in.Spec.ServiceAccountName, "default")
+		list = append(list, corev1.Volume{Name: "istio-certs", VolumeSource: secret("istio." + account)})
+	}
+	if w.Trust.Tracing != "" {
+		list = append(list, corev1.Volume{Name: "lightstep-certs", VolumeSource: secret("lightstep.cacert")})
+	}
+	return list
 }
 
-func mounts() []corev1.VolumeMount {
-	return []corev1.VolumeMount{
+// Where the user's part of Envoy's bootstrap is mounted.
+const (
+	bootstrapVolume = "custom-bootstrap-volume"
+	bootstrapDir    = "/etc/istio/custom-bootstrap"
+)
+
+// mounts are those of the proxy. The user's own take the place of one at the same path.
+func (w *writer) mounts() []corev1.VolumeMount {
+	list := []corev1.VolumeMount{
 		{Name: "workload-socket", MountPath: "/var/run/secrets/workload-spiffe-uds"},
 		{Name: "credential-socket", MountPath: "/var/run/secrets/credential-uds"},
 		{Name: "workload-certs", MountPath: "/var/run/secrets/workload-spiffe-credentials"},
@@ -88,4 +158,24 @@ func mounts() []corev1.VolumeMount {
 		{Name: "istio-token", MountPath: "/var/run/secrets/tokens"},
 		{Name: "istio-podinfo", MountPath: "/etc/istio/pod"},
 	}
+	if w.Trust.Secrets {
+		list = append(list, corev1.VolumeMount{Name: "istio-certs", MountPath: "/etc/certs/", ReadOnly: true})
+	}
+	if w.Trust.Tracing != "" {
+		list = append(list, corev1.VolumeMount{Name: "lightstep-certs", MountPath: w.Trust.Tracing, ReadOnly: true})
+	}
+	if w.Extra == nil {
+		return list
+	}
+	if w.Extra.Bootstrap != "" {
+		list = append(list, corev1.VolumeMount{Name: bootstrapVolume, MountPath: bootstrapDir})
+	}
+	for _, m := range w.Extra.Mounts {
+		if at := slices.IndexFunc(list, func(own corev1.VolumeMount) bool { return own.MountPath == m.MountPath }); at >= 0 {
+			list[at] = m
+			continue
+		}
+		list = append(list, m)
+	}
+	return list
 }

@@ -1,6 +1,6 @@
 // Package page writes the text of the reference pages from the code they describe: names
-// from internal/meta, ports from internal/ports, metrics and reason codes from the source
-// files, flags from the programs' own help.
+// from internal/meta, ports from internal/ports, decisions from webhook/policy, metrics and
+// other reason codes from the source files, flags from the programs' own help.
 //
 // The module's files come in, Markdown goes out; it writes no file. Its test compares the
 // pages in docs/reference with what it would write.
@@ -15,6 +15,7 @@ import (
 	"github.com/sluicemesh/sluice/docs/gen/source"
 	"github.com/sluicemesh/sluice/internal/meta"
 	"github.com/sluicemesh/sluice/internal/ports"
+	"github.com/sluicemesh/sluice/webhook/policy"
 )
 
 // Page is one file of docs/reference.
@@ -84,16 +85,22 @@ func code(word string) string {
 
 func annotationsPage() []byte {
 	d := begin("Labels, annotations and environment", "internal/meta",
-		"What Sluice reads or writes on users' objects and in the proxy's container. An annotation below one of Sluice's\n"+
-			"prefixes that is not listed here is reported as a mistake ([UnknownAnnotation](reason-codes.md)).")
+		"What Sluice reads or writes on users' objects and in the proxy's container. A label or an annotation of a pod below\n"+
+			"one of Sluice's prefixes that is not listed here is reported, with the nearest name that is\n"+
+			"([UnknownAnnotation](reason-codes.md)). Lists are separated by commas; blanks around a word do not matter.\n"+
+			"All values of a pod that cannot be read are reported in one message.")
 	for _, section := range []struct {
 		kind  meta.Kind
 		title string
 	}{{meta.Label, "Labels"}, {meta.Annotation, "Annotations"}, {meta.Environment, "Environment"}} {
-		d.head(section.title, "name", "on", "values", "default", "effect")
+		columns := []string{"name", "on", "values", "default", "effect"}
+		if section.kind == meta.Annotation {
+			columns = append(columns, "a value that cannot be read")
+		}
+		d.head(section.title, columns...)
 		for _, n := range meta.All() {
 			if n.Kind == section.kind {
-				d.row(code(n.Name), n.On, n.Values, n.Default, n.Doc)
+				d.row([]string{code(n.Name), n.On, n.Values, n.Default, n.Doc, string(n.Bad)}[:len(columns)]...)
 			}
 		}
 	}
@@ -136,8 +143,11 @@ func reasonsPage(module fs.FS) ([]byte, error) {
 	d := begin("Reason codes", "the programs' sources",
 		"Each decision and each mistake has a stable code: metric label, part of the message, condition reason. `%s`, `%q` and …\n"+
 			"stand for what is filled in.")
+	d.head("Is a pod injected?", "code", "meaning", "what to do")
+	for _, t := range policy.Reasons() {
+		d.row(code(string(t.Reason)), t.Means, t.Do)
+	}
 	for _, s := range []struct{ title, dir, skip string }{
-		{"Is a pod injected?", "webhook/policy", ""},
 		{"What is wrong with a pod, or with a review", "webhook", "webhook/policy"},
 		{"What is wrong with a configuration object", "xds", ""},
 		{"What is wrong with installation settings", "cli", ""},

@@ -18,9 +18,14 @@ istiod{{ include "istiod.suffix" . }}
 {{ include "istiod.name" . }}-clusterrole-{{ .Release.Namespace }}
 {{- end }}
 
+{{/* namespaceSuffix tells apart the objects of cluster scope of several namespaces. */}}
+{{- define "istiod.namespaceSuffix" -}}
+{{ if ne .Release.Namespace "istio-system" }}-{{ .Release.Namespace }}{{ end }}
+{{- end }}
+
 {{/* webhookSuffix tells apart the webhook configurations of several namespaces. */}}
 {{- define "istiod.webhookSuffix" -}}
-{{ include "istiod.suffix" . }}{{ if ne .Release.Namespace "istio-system" }}-{{ .Release.Namespace }}{{ end }}
+{{ include "istiod.suffix" . }}{{ include "istiod.namespaceSuffix" . }}
 {{- end }}
 
 {{- define "istiod.labels" -}}

@@ -1,0 +1,77 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/klog/v2"
+)
+
+// The lease is slow on purpose: a minute without an auditor harms nobody, and a renewal is
+// a write.
+const (
+	leaseFor   = time.Minute
+	renewUntil = 40 * time.Second
+	renewEvery = 10 * time.Second
+)
+
+// Election makes one replica of a revision audit.
+type Election struct {
+	// Leases is where the lease lies, in Namespace under Name.
+	Leases          coordinationv1.LeasesGetter
+	Namespace, Name string
+	// Identity is this replica's, unique among them.
+	Identity string
+	Log      *slog.Logger
+}
+
+// Lead implements Config.Lead. An API server that cannot be reached ends the leading, never
+// the process.
+func (e Election) Lead(ctx context.Context, audit func(context.Context) error) error {
+	ctx = klog.NewContext(ctx, logr.FromSlogHandler(e.Log.Handler()))
+	for ctx.Err() == nil {
+		if err := e.once(ctx, audit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// once waits for the lease, audits while it is held, and waits for the audit to end.
+func (e Election) once(ctx context.Context, audit func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	led, done := false, make(chan error, 1)
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Lock: &resourcelock.LeaseLock{
+			LeaseMeta:  metav1.ObjectMeta{Namespace: e.Namespace, Name: e.Name},
+			Client:     e.Leases,
+			LockConfig: resourcelock.ResourceLockConfig{Identity: e.Identity},
+		},
+		LeaseDuration: leaseFor, RenewDeadline: renewUntil, RetryPeriod: renewEvery,
+		ReleaseOnCancel: true, Name: e.Name,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(ctx context.Context) {
+				done <- audit(ctx)
+				cancel() // an audit that failed gives the lease back
+			},
+			OnStoppedLeading: func() {},
+			OnNewLeader:      func(identity string) { led = led || identity == e.Identity },
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("elect the auditor: %w", err)
+	}
+	elector.Run(ctx)
+	if !led {
+		return nil
+	}
+	return <-done
+}

@@ -1,0 +1,28 @@
+package webhook
+
+import (
+	"github.com/sluicemesh/sluice/internal/problem"
+	"github.com/sluicemesh/sluice/webhook/notice"
+	"github.com/sluicemesh/sluice/webhook/policy"
+)
+
+// report publishes an Event for a pod that is refused or left alone against expectation.
+// It does not wait for the API server. A dry run has no effects, and so no Event.
+func (h *handler) report(r Request, dryRun bool, result Result) {
+	n := notice.Notice{Action: "Inject"}
+	switch d := result.Decision; {
+	case dryRun || d.Reason == policy.PodOptedOut || result.Pod != nil:
+		return
+	case d.Inject:
+		fatal := fatalOnly(result.Problems)
+		n.Warning, n.Reason, n.Message = true, fatal[0].Reason, problem.Join(fatal)
+	default:
+		n.Reason, n.Message = string(d.Reason), problem.Join(result.Problems)
+	}
+	namespace := r.Namespace
+	if r.Pod.Namespace != "" {
+		namespace = r.Pod.Namespace
+	}
+	n.Regarding = notice.Owner(namespace, r.Pod.OwnerReferences)
+	h.notices.Post(n)
+}
