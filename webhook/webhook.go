@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	networkingv1beta1 "istio.io/client-go/pkg/apis/networking/v1beta1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -49,6 +50,9 @@ type Config struct {
 	// Log is required.
 	Log *slog.Logger
 }
+
+// openShift is the platform whose namespaces name the ids of their pods.
+const openShift = "openshift"
 
 func (c Config) withDefaults() Config {
 	def := func(field *string, value string) {
@@ -118,9 +122,15 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		t.MinVersion = tls.VersionTLS12
 		t.GetCertificate = serving.GetCertificate
 	})
+	if err := networkingv1beta1.AddToScheme(mgr.GetScheme()); err != nil {
+		return fmt.Errorf("set up webhook: %w", err)
+	}
 	st := &state{native: newNative(cfg.NativeSidecars)}
 	recorder := mgr.GetEventRecorder("sluice-webhook")
 	notices := notice.NewBoard(recorder)
+	if cfg.Platform == openShift {
+		st.namespaces = &namespaces{annotations: map[string]map[string]string{}}
+	}
 	h := &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool(), notices: notices}
 	server.Register(injectPath, h)
 	server.Register(injectPath+"/", h)
