@@ -220,12 +220,15 @@ func TestEnvtest(t *testing.T) {
 		}
 	})
 	t.Run("accepted", func(t *testing.T) { testAccepted(t, c) })
+	t.Run("reports", func(t *testing.T) { testReports(t, c) })
+	t.Run("audit", func(t *testing.T) { testAudit(t, c) })
 }
 
 // namespaceLabels are the rows of the table in testSelectors.
 func namespaceLabels() map[string]map[string]string {
 	return map[string]map[string]string{
 		"none":            {},
+		"late":            {}, // labelled in testAudit
 		"enabled":         {"istio-injection": "enabled"},
 		"disabled":        {"istio-injection": "disabled"},
 		"rev-default":     {"istio.io/rev": "default"},

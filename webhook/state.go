@@ -16,13 +16,24 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluicemesh/sluice/internal/meta"
+	"github.com/sluicemesh/sluice/webhook/audit"
 )
 
 // state is what requests are answered from.
 type state struct {
 	settings atomic.Pointer[Settings] // nil until a valid configuration was read
 	native   *native
-	synced   atomic.Bool // configuration and nodes were read once
+	synced   atomic.Bool   // configuration and nodes were read once
+	changed  chan struct{} // holds a value when settings were swapped; nil where nobody asks
+}
+
+// swap puts settings in force.
+func (s *state) swap(settings *Settings) {
+	s.settings.Store(settings)
+	select {
+	case s.changed <- struct{}{}:
+	default: // a value is there already, or nobody asks
+	}
 }
 
 func (s *state) ready() error {
@@ -42,6 +53,7 @@ func CacheOptions(cfg Config) map[client.Object]cache.ByObject {
 	return map[client.Object]cache.ByObject{
 		&corev1.ConfigMap{}: {Namespaces: map[string]cache.Config{cfg.Namespace: {}}},
 		&corev1.Node{}:      {Transform: trimNode},
+		&corev1.Pod{}:       {Transform: audit.TrimPod},
 		&admissionv1.MutatingWebhookConfiguration{}: {
 			Label: labels.SelectorFromSet(labels.Set{meta.Revision: cfg.Revision}),
 		},
@@ -194,7 +206,7 @@ func (l *loader) load(ctx context.Context) error {
 		return nil
 	}
 	l.metrics.config.WithLabelValues("loaded").Inc()
-	l.state.settings.Store(settings)
+	l.state.swap(settings)
 	l.cfg.Log.Info("injector configuration loaded", "policy", settings.Rules.Policy, "revision", settings.Defaults.Revision)
 	return nil
 }

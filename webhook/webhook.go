@@ -110,17 +110,10 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		t.MinVersion = tls.VersionTLS12
 		t.GetCertificate = serving.GetCertificate
 	})
-	st := &state{native: newNative(cfg.NativeSidecars)}
+	st := &state{native: newNative(cfg.NativeSidecars), changed: make(chan struct{}, 1)}
 	recorder := mgr.GetEventRecorder("sluice-webhook")
 	notices := notice.NewBoard(recorder)
-	h := &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool(), notices: notices}
-	server.Register(injectPath, h)
-	server.Register(injectPath+"/", h)
-	server.Register("/ready", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if err := st.ready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		}
-	}))
+	register(server, &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool(), notices: notices})
 	runnables := []ctrlRunnable{
 		serving,
 		&loader{
@@ -135,7 +128,11 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		}
 		runnables, trusted = append(runnables, bundle), bundle.Tried
 	}
-	for _, r := range runnables {
+	auditor, err := newAuditor(mgr, cfg, st)
+	if err != nil {
+		return fmt.Errorf("set up auditor: %w", err)
+	}
+	for _, r := range append(runnables, auditor) {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("set up webhook: %w", err)
 		}
@@ -153,4 +150,15 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		return fmt.Errorf("set up webhook readiness: %w", err)
 	}
 	return nil
+}
+
+// register binds the handler to its paths, and the readiness of the injector to its own.
+func register(server *ctrlwebhook.DefaultServer, h *handler) {
+	server.Register(injectPath, h)
+	server.Register(injectPath+"/", h)
+	server.Register("/ready", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if err := h.state.ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		}
+	}))
 }
