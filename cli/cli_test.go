@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"testing"
 
@@ -14,11 +13,9 @@ import (
 // TestMain lets scripts call this test program as sluice and as kubectl-sluice.
 func TestMain(m *testing.M) {
 	run := func() {
-		root := Command(Config{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Version: "9.9.9", Program: os.Args[0]})
-		if err := root.ExecuteContext(context.Background()); err != nil {
-			fmt.Fprintln(os.Stderr, "Error:", err)
-			os.Exit(1)
-		}
+		os.Exit(Run(context.Background(), Config{
+			In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Version: "9.9.9", Program: os.Args[0], NoColor: os.Getenv("NO_COLOR") != "",
+		}, os.Args[1:]))
 	}
 	ctrllog.SetLogger(logr.Discard())
 	testscript.Main(m, map[string]func(){"sluice": run, "kubectl-sluice": run})

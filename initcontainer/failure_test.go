@@ -11,8 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/sluicemesh/sluice/internal/capture"
-
 	"github.com/sluicemesh/sluice/initcontainer/apply"
 	"github.com/sluicemesh/sluice/initcontainer/host"
 	"github.com/sluicemesh/sluice/initcontainer/netlab"
@@ -24,7 +22,7 @@ import (
 // check verifies the IPv4 rules of a command line in the lab's pod.
 func check(t *testing.T, lab *netlab.Lab, line string) error {
 	t.Helper()
-	config, options, err := capture.Parse(strings.Fields(line), func(string) string { return "" })
+	config, options, err := parse(line)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +31,7 @@ func check(t *testing.T, lab *netlab.Lab, line string) error {
 		if err != nil {
 			return err
 		}
-		return verify.Check(t.Context(), apply.Tables{Tool: tool}, plan.Build(config, rule.IPv4))
+		return verify.Check(t.Context(), apply.Tables{Tool: tool}, plan.Build(config, rule.IPv4).Rules)
 	})
 }
 
@@ -48,19 +46,22 @@ func TestFailureInTheMiddleChangesNothing(t *testing.T) {
 	path := os.Getenv("PATH")
 	for _, flavour := range flavours(t) {
 		force := "--force-iptables-binary=" + flavour + " "
-		for _, before := range []string{"", force + "-q 80 -b 8080"} {
+		for _, change := range [][2]string{
+			{"", "-i * -b *"}, {"-q 80 -b 8080", "-i * -b *"}, {"", tproxyPod}, {tproxyPod, "-i * -b *"},
+		} {
+			before, line := change[0], change[1]
 			calls := 1 << 20
 			for nth := 0; nth <= calls; nth++ {
-				t.Run(fmt.Sprintf("%s/after %q/call %d", flavour, before, nth), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s/after %q/%q/call %d", flavour, before, line, nth), func(t *testing.T) {
 					lab := netlab.New(t, true)
 					addForeignRules(t, lab, flavour)
 					if before != "" {
-						mustRun(t, lab, before)
+						mustRun(t, lab, force+before)
 					}
-					want := lines(saved(t, lab, flavour))
+					want, wantRouting := lines(saved(t, lab, flavour)), routing(t, lab)
 					file := filepath.Join(t.TempDir(), "calls")
 					t.Setenv("PATH", netlab.FakePrograms(t, counting(file, nth), nil)+string(filepath.ListSeparator)+path)
-					r := run(t, lab, force+"-i * -b *")
+					r := run(t, lab, force+line)
 					if nth == 0 { // none fails: this counts the calls
 						data, err := os.ReadFile(file)
 						if err != nil || r.err != nil {
@@ -76,8 +77,42 @@ func TestFailureInTheMiddleChangesNothing(t *testing.T) {
 					if diff := cmp.Diff(want, lines(saved(t, lab, flavour))); diff != "" {
 						t.Errorf("rules changed (-before +after):\n%s", diff)
 					}
+					if diff := cmp.Diff(wantRouting, routing(t, lab)); diff != "" {
+						t.Errorf("routing changed (-before +after):\n%s", diff)
+					}
 				})
 			}
+		}
+	}
+}
+
+// TestFailureBetweenTables stands for a kernel that takes the first table and not the next.
+func TestFailureBetweenTables(t *testing.T) {
+	path := os.Getenv("PATH")
+	fail := `case "$0" in *-restore) awk '/^\*/ && seen++ {exit} {print}' | $REAL "$@"; echo "made to fail" >&2; exit 4;; *) exec $REAL "$@";; esac`
+	for _, flavour := range flavours(t) {
+		for _, change := range [][2]string{{"", tproxyPod}, {tproxyPod, "-i * -b *"}, {"-b 80", tproxyPod}} {
+			t.Run(fmt.Sprintf("%s/%q", flavour, change), func(t *testing.T) {
+				lab := netlab.New(t, true)
+				force := "--force-iptables-binary=" + flavour + " "
+				if change[0] != "" {
+					mustRun(t, lab, force+change[0])
+				}
+				want, wantRouting := lines(saved(t, lab, flavour)), routing(t, lab)
+				file := filepath.Join(t.TempDir(), "calls")
+				// Only the first restore fails; the second undoes it.
+				body := fmt.Sprintf("[ -e %[1]s ] && exec $REAL \"$@\"; case \"$0\" in *-restore) touch %[1]s;; esac\n%[2]s", file, fail)
+				t.Setenv("PATH", netlab.FakePrograms(t, body, nil)+string(filepath.ListSeparator)+path)
+				if r := run(t, lab, force+change[1]); r.err == nil || !strings.Contains(r.err.Error(), "made to fail") {
+					t.Errorf("the run says %v", r.err)
+				}
+				if diff := cmp.Diff(want, lines(saved(t, lab, flavour))); diff != "" {
+					t.Errorf("rules changed (-before +after):\n%s", diff)
+				}
+				if diff := cmp.Diff(wantRouting, routing(t, lab)); diff != "" {
+					t.Errorf("routing changed (-before +after):\n%s", diff)
+				}
+			})
 		}
 	}
 }

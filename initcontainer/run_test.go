@@ -36,7 +36,7 @@ type result struct {
 // run is what sluice-init does with a command line, in the lab's pod.
 func run(t *testing.T, lab *netlab.Lab, line string) result {
 	t.Helper()
-	config, options, err := capture.Parse(strings.Fields(line), func(string) string { return "" })
+	config, options, err := parse(line)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +47,20 @@ func run(t *testing.T, lab *netlab.Lab, line string) result {
 		})
 	})
 	return result{log.String(), out.String(), err}
+}
+
+// parse reads a command line; words such as NAME=VALUE are variables of the environment.
+func parse(line string) (capture.Config, capture.Options, error) {
+	env := map[string]string{}
+	var args []string
+	for _, word := range strings.Fields(line) {
+		if name, value, ok := strings.Cut(word, "="); ok && !strings.HasPrefix(word, "-") {
+			env[name] = value
+		} else {
+			args = append(args, word)
+		}
+	}
+	return capture.Parse(args, func(name string) string { return env[name] })
 }
 
 func mustRun(t *testing.T, lab *netlab.Lab, line string) result {
@@ -153,14 +167,15 @@ func TestRunReplacesOtherRules(t *testing.T) {
 	}
 }
 
-// lines returns the rules and, as a set, the chains: older chains are listed first.
+// lines returns the rules and the number of chains that are not built in, as older ones are
+// listed first.
 func lines(save string) (out []string) {
 	for line := range strings.Lines(save) {
 		if strings.HasPrefix(line, "-A") {
 			out = append(out, line)
 		}
 	}
-	return append(out, fmt.Sprint(strings.Count(save, "\n:")))
+	return append(out, fmt.Sprint(strings.Count(save, " - ")))
 }
 
 func TestCleanupLeavesWhatWasBefore(t *testing.T) {

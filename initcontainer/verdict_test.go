@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vishvananda/netns"
+
 	"github.com/sluicemesh/sluice/initcontainer/netlab"
 )
 
@@ -12,6 +14,7 @@ import (
 const (
 	fromPod = iota
 	fromPeer
+	fromGuest // only where the columns have a link
 )
 
 var (
@@ -20,6 +23,7 @@ var (
 	uidOnly = netlab.Owner{UID: 1337, GID: 0}
 	gidOnly = netlab.Owner{UID: 0, GID: 1337}
 	second  = netlab.Owner{UID: 2000, GID: 1000} // by UID alone
+	member  = netlab.Owner{UID: 1000, GID: 888}
 )
 
 // connection is one kind of connection and, for each settings column, who must get it.
@@ -35,7 +39,8 @@ type connection struct {
 }
 
 type columns struct {
-	args  []string // the settings of each column
+	args  []string // the settings of each column; words with "=" are variables
+	link  string   // a further interface of the pod
 	conns []connection
 }
 
@@ -48,30 +53,31 @@ func matrix() columns {
 			"-i 127.0.0.5/32,8.8.8.8/32,2001:4860:4860::8888/128 -o 53 -b * -d 15090,15021,15020",
 			"-q 80 -b 8080 -d 15090,15021,15020",
 			"-m NONE",
+			"-m TPROXY -i * -b * -d 15090,15021,15020",
 		},
 		conns: []connection{
-			{name: "app to remote", owner: app, dst: "REMOTE:80", want: "15001 15001 15001 remote"},
-			{name: "app to own pod", owner: app, dst: "POD:8080", want: "8080 8080 8080 8080"},
-			{name: "app to localhost", owner: app, dst: "LOCAL:8080", want: "8080 8080 8080 8080"},
-			{name: "app to other loopback", owner: app, dst: "127.0.0.5:8080", want: "8080 15001 8080 8080", only4: true},
-			{name: "app to remote port 53", owner: app, dst: "REMOTE:53", want: "15001 remote remote remote"},
-			{name: "proxy to remote", owner: proxy, dst: "REMOTE:80", want: "remote remote remote remote"},
-			{name: "proxy to own pod", owner: proxy, dst: "POD:8080", want: "15006 15006 15006 8080"},
-			{name: "proxy as 127.0.0.6 to own pod", owner: proxy, src: "127.0.0.6", dst: "POD:8080", want: "8080 8080 8080 8080", only4: true},
-			{name: "proxy to localhost", owner: proxy, dst: "LOCAL:8080", want: "8080 8080 8080 8080"},
-			{name: "proxy to other loopback", owner: proxy, dst: "127.0.0.5:8080", want: "15006 15006 15006 8080", only4: true},
-			{name: "proxy to tunnel", owner: proxy, dst: "POD:15008", want: "15008 15008 15008 15008"},
-			{name: "uid to remote", owner: uidOnly, dst: "REMOTE:80", want: "remote remote remote remote"},
-			{name: "uid to own pod", owner: uidOnly, dst: "POD:8080", want: "15006 15006 15006 8080"},
-			{name: "gid to remote", owner: gidOnly, dst: "REMOTE:80", want: "remote remote remote remote"},
-			{name: "gid to own pod", owner: gidOnly, dst: "POD:8080", want: "15006 15006 15006 8080"},
-			{name: "peer to app", from: fromPeer, dst: "POD:8080", want: "15006 15006 15006 8080"},
-			{name: "peer to port 22", from: fromPeer, dst: "POD:22", want: "15006 15006 22 22"},
-			{name: "peer to closed port", from: fromPeer, dst: "POD:9", want: "15006 15006 refused refused"},
-			{name: "peer to agent", from: fromPeer, dst: "POD:15020", want: "15020 15020 15020 15020"},
-			{name: "peer to statistics", from: fromPeer, dst: "POD:15090", want: "15090 15090 15090 15090"},
-			{name: "peer to tunnel", from: fromPeer, dst: "POD:15008", want: "15008 15008 15008 15008"},
-			{name: "peer to outbound listener", from: fromPeer, dst: "POD:15001", want: "15006 15006 15001 15001"},
+			{name: "app to remote", owner: app, dst: "REMOTE:80", want: "15001 15001 15001 remote 15001"},
+			{name: "app to own pod", owner: app, dst: "POD:8080", want: "8080 8080 8080 8080 8080"},
+			{name: "app to localhost", owner: app, dst: "LOCAL:8080", want: "8080 8080 8080 8080 8080"},
+			{name: "app to other loopback", owner: app, dst: "127.0.0.5:8080", want: "8080 15001 8080 8080 8080", only4: true},
+			{name: "app to remote port 53", owner: app, dst: "REMOTE:53", want: "15001 remote remote remote 15001"},
+			{name: "proxy to remote", owner: proxy, dst: "REMOTE:80", want: "remote remote remote remote remote"},
+			{name: "proxy to own pod", owner: proxy, dst: "POD:8080", want: "15006 15006 15006 8080 15006"},
+			{name: "proxy as 127.0.0.6 to own pod", owner: proxy, src: "127.0.0.6", dst: "POD:8080", want: "8080 8080 8080 8080 8080", only4: true},
+			{name: "proxy to localhost", owner: proxy, dst: "LOCAL:8080", want: "8080 8080 8080 8080 8080"},
+			{name: "proxy to other loopback", owner: proxy, dst: "127.0.0.5:8080", want: "15006 15006 15006 8080 15006", only4: true},
+			{name: "proxy to tunnel", owner: proxy, dst: "POD:15008", want: "15008 15008 15008 15008 15008"},
+			{name: "uid to remote", owner: uidOnly, dst: "REMOTE:80", want: "remote remote remote remote remote"},
+			{name: "uid to own pod", owner: uidOnly, dst: "POD:8080", want: "15006 15006 15006 8080 15006"},
+			{name: "gid to remote", owner: gidOnly, dst: "REMOTE:80", want: "remote remote remote remote remote"},
+			{name: "gid to own pod", owner: gidOnly, dst: "POD:8080", want: "15006 15006 15006 8080 15006"},
+			{name: "peer to app", from: fromPeer, dst: "POD:8080", want: "15006 15006 15006 8080 15006"},
+			{name: "peer to port 22", from: fromPeer, dst: "POD:22", want: "15006 15006 22 22 15006"},
+			{name: "peer to closed port", from: fromPeer, dst: "POD:9", want: "15006 15006 refused refused 15006"},
+			{name: "peer to agent", from: fromPeer, dst: "POD:15020", want: "15020 15020 15020 15020 15020"},
+			{name: "peer to statistics", from: fromPeer, dst: "POD:15090", want: "15090 15090 15090 15090 15090"},
+			{name: "peer to tunnel", from: fromPeer, dst: "POD:15008", want: "15008 15008 15008 15008 15008"},
+			{name: "peer to outbound listener", from: fromPeer, dst: "POD:15001", want: "15006 15006 15001 15001 15006"},
 		},
 	}
 }
@@ -102,21 +108,102 @@ func options() columns {
 	}
 }
 
+// diversions is what TPROXY does with the options that work otherwise than with REDIRECT.
+func diversions() columns {
+	return columns{
+		args: []string{
+			"-m TPROXY -i * -b 8080,22,15008",
+			"-m TPROXY -i * -o 8080",
+			"-m TPROXY -b * -d 22 -z 15016 -e 8080",
+		},
+		conns: []connection{
+			{name: "app to remote", owner: app, dst: "REMOTE:80", want: "15001 15001 remote"},
+			{name: "app to own pod", owner: app, dst: "POD:8080", want: "8080 8080 8080"},
+			{name: "proxy to own pod", owner: gidOnly, dst: "POD:8080", want: "15006 8080 8080"},
+			{name: "proxy to own pod, port of no one", owner: gidOnly, dst: "POD:9", want: "15006 15006 15016"},
+			{name: "peer to 8080", from: fromPeer, dst: "POD:8080", want: "15006 8080 8080"},
+			{name: "peer to 22", from: fromPeer, dst: "POD:22", want: "15006 22 22"},
+			{name: "peer to closed port", from: fromPeer, dst: "POD:9", want: "refused refused 15016"},
+			{name: "peer to tunnel", from: fromPeer, dst: "POD:15008", want: "15008 15008 15016"},
+		},
+	}
+}
+
+// owners is what the options about processes do.
+func owners() columns {
+	return columns{
+		args: []string{
+			"-i * ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE=7,888",
+			"-i * ISTIO_OUTBOUND_OWNER_GROUPS=7,888",
+			"-i * ISTIO_OUTBOUND_OWNER_GROUPS=,",
+			"-i * ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR=127.0.0.0/8",
+			"-i 127.0.0.5 ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR=127.0.0.4/30 -m TPROXY",
+		},
+		conns: []connection{
+			{name: "app to remote", owner: app, dst: "REMOTE:80", want: "15001 remote remote 15001 remote"},
+			{name: "member to remote", owner: member, dst: "REMOTE:80", want: "remote 15001 remote 15001 remote"},
+			{name: "member to own pod", owner: member, dst: "POD:8080", want: "8080 8080 8080 8080 8080"},
+			{name: "proxy to remote", owner: proxy, dst: "REMOTE:80", want: "remote remote remote remote remote"},
+			{name: "proxy to own pod", owner: proxy, dst: "POD:8080", want: "15006 15006 15006 15006 15006"},
+			{name: "proxy to other loopback", owner: proxy, dst: "127.0.0.5:8080", want: "15006 15006 15006 8080 8080", only4: true},
+			{name: "proxy to loopback outside", owner: proxy, dst: "127.0.0.9:8080", want: "15006 15006 15006 8080 15006", only4: true},
+			{name: "app to other loopback", owner: app, dst: "127.0.0.5:8080", want: "8080 8080 8080 8080 8080", only4: true},
+			{name: "validation", owner: proxy, src: "127.0.0.1", dst: "127.0.0.6:15002", want: "15006 15006 15006 15006 15006", only4: true},
+		},
+	}
+}
+
+// links is what the options about interfaces do, with another network, or a guest, at
+// interface net1.
+func links() columns {
+	return columns{
+		link: "net1",
+		args: []string{
+			"-i * -b * -c net1",
+			"-i * -b * -k net1",
+			"-i 8.8.8.0/24,2001:4860::/32 -x 8.8.8.9,2001:4860:4860::9 -b * -k net1",
+			"-i * -x 9.9.9.9,2620:fe::9 -o 53 -b 8080 -k eth9,net1",
+			"-b * -k net1",
+			"-m TPROXY -i * -b * -c net1",
+			"-m TPROXY -i * -b * -k net1",
+			"-i * -b * -c eth9",
+		},
+		conns: []connection{
+			{name: "guest to pod", from: fromGuest, dst: "LINK:8080", want: "8080 15001 8080 15001 8080 8080 15001 15006"},
+			{name: "guest to closed port", from: fromGuest, dst: "LINK:9", want: "refused 15001 refused 15001 refused refused 15001 15006"},
+			{name: "guest to remote", from: fromGuest, dst: "REMOTE:80", want: "remote 15001 15001 15001 remote remote 15001 15006"},
+			{name: "guest to another", from: fromGuest, dst: "ANOTHER:80", want: "remote 15001 remote remote remote remote 15001 15006"},
+			{name: "guest to remote port 53", from: fromGuest, dst: "REMOTE:53", want: "remote 15001 15001 remote remote remote 15001 15006"},
+			{name: "app to guest", owner: app, dst: "GUEST:80", want: "guest 15001 guest 15001 guest guest 15001 15001"},
+			{name: "app to remote", owner: app, dst: "REMOTE:80", want: "15001 15001 15001 15001 remote 15001 15001 15001"},
+			{name: "peer to app", from: fromPeer, dst: "POD:8080", want: "15006 15006 15006 15006 15006 15006 15006 15006"},
+		},
+	}
+}
+
 func TestVerdicts(t *testing.T) {
+	tables := map[string]columns{
+		"matrix": matrix(), "options": options(), "diversions": diversions(), "owners": owners(), "links": links(),
+	}
 	for _, flavour := range flavours(t) {
-		for name, table := range map[string]columns{"matrix": matrix(), "options": options()} {
+		for name, table := range tables {
 			for i, args := range table.args {
 				t.Run(flavour+"/"+name+"/"+args, func(t *testing.T) {
 					lab := netlab.New(t, true)
-					lab.Serve(t, []uint16{22, 8080, 15001, 15006, 15008, 15011, 15016, 15020, 15090}, []uint16{53, 80, 32000})
+					lab.Serve(t, []uint16{22, 8080, 15008, 15020, 15090}, []uint16{53, 80, 32000})
+					lab.ServeProxy(t, 15001, 15006, 15011, 15016)
+					place := places{lab.Pod, lab.Peer}
+					if table.link != "" {
+						place = append(place, lab.Attach(t, table.link, 80))
+					}
 					mustRun(t, lab, "--force-iptables-binary="+flavour+" "+args)
 					for _, c := range table.conns {
 						want := strings.Fields(c.want)[i]
 						// Without rules the kernel tracks no connection and knows no original destination.
 						tracked := args != "-m NONE"
-						c.check(t, lab, want, tracked, ipv4Names())
+						c.check(t, place, want, tracked, ipv4Names())
 						if !c.only4 {
-							c.check(t, lab, want, tracked, ipv6Names())
+							c.check(t, place, want, tracked, ipv6Names())
 						}
 					}
 				})
@@ -124,6 +211,9 @@ func TestVerdicts(t *testing.T) {
 		}
 	}
 }
+
+// places are the namespaces of fromPod and the rest.
+type places []netns.NsHandle
 
 // TestProxySourceIPv6 is the row of the matrix that needs an address on lo: there while
 // there are rules, gone after.
@@ -145,32 +235,30 @@ func TestProxySourceIPv6(t *testing.T) {
 }
 
 // check dials once and compares who answered and which destination they were told.
-func (c connection) check(t *testing.T, lab *netlab.Lab, want string, tracked bool, names *strings.Replacer) {
+func (c connection) check(t *testing.T, place places, want string, tracked bool, names *strings.Replacer) {
 	t.Helper()
-	ns := lab.Pod
-	if c.from == fromPeer {
-		ns = lab.Peer
-	}
 	var src netip.Addr
 	if c.src != "" {
 		src = netip.MustParseAddr(c.src)
 	}
 	dst := netip.MustParseAddrPort(names.Replace(c.dst))
-	got := netlab.Dial(ns, c.owner, src, dst)
+	got := netlab.Dial(place[c.from], c.owner, src, dst)
 	if got.Listener != want {
 		t.Errorf("%s (%s): reached %s, want %s", c.name, dst, got.Listener, want)
 	}
-	if tracked && want != "refused" && want != "remote" && got.Meant != dst.String() {
+	if tracked && want != "refused" && want != "remote" && want != "guest" && got.Meant != dst.String() {
 		t.Errorf("%s (%s): original destination %s", c.name, dst, got.Meant)
 	}
 }
 
 func ipv4Names() *strings.Replacer {
 	return strings.NewReplacer("POD", netlab.Pod4, "PEER", netlab.Peer4, "REMOTE", netlab.Remote4,
-		"ANOTHER", netlab.Another4, "LOCAL", "127.0.0.1")
+		"ANOTHER", netlab.Another4, "LOCAL", "127.0.0.1",
+		"LINK", netlab.Link4, "GUEST", netlab.Guest4)
 }
 
 func ipv6Names() *strings.Replacer {
 	return strings.NewReplacer("POD", "["+netlab.Pod6+"]", "PEER", "["+netlab.Peer6+"]", "REMOTE", "["+netlab.Remote6+"]",
-		"ANOTHER", "["+netlab.Another6+"]", "LOCAL", "[::1]")
+		"ANOTHER", "["+netlab.Another6+"]", "LOCAL", "[::1]",
+		"LINK", "["+netlab.Link6+"]", "GUEST", "["+netlab.Guest6+"]")
 }

@@ -28,9 +28,7 @@ func ProxyImage(s *Settings, r Request) string {
 			return ""
 		}
 	}
-	return params.ProxyImage(params.Input{
-		Pod: r.Pod, Namespace: r.Namespace, NamespaceAnnotations: r.NamespaceAnnotations, Defaults: s.Defaults,
-	})
+	return params.ProxyImage(r.input(s, r.Pod))
 }
 
 // newAuditor makes the auditor of the own revision.

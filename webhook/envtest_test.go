@@ -222,6 +222,7 @@ func TestEnvtest(t *testing.T) {
 	t.Run("accepted", func(t *testing.T) { testAccepted(t, c) })
 	t.Run("reports", func(t *testing.T) { testReports(t, c) })
 	t.Run("audit", func(t *testing.T) { testAudit(t, c) })
+	t.Run("golden pods", func(t *testing.T) { testGoldenPods(t, c) })
 }
 
 // namespaceLabels are the rows of the table in testSelectors.

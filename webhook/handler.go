@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -109,7 +110,8 @@ func (h *handler) review(b *buffers, in *request, path string) (response *admiss
 	pod := in.Object.pod()
 	request := Request{
 		Pod: pod, Namespace: in.Namespace,
-		Native: h.state.native.supported(pod.Spec.NodeName), Path: parsePath(path),
+		NamespaceAnnotations: h.state.namespaces.of(cmp.Or(pod.Namespace, in.Namespace)),
+		Native:               h.state.native.supported(pod.Spec.NodeName), Path: ParsePath(path),
 	}
 	result := Inject(settings, request)
 	h.report(request, in.DryRun, result)

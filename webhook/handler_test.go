@@ -325,8 +325,8 @@ func TestParsePath(t *testing.T) {
 		"/inject/:ENV:a=b/c:ENV:ISTIO_META_NETWORK=n:ENV:=x:ENV:nonsense": {Network: "n", Env: map[string]string{"a": "b/c"}},
 	}
 	for path, want := range tests {
-		if diff := cmp.Diff(want, parsePath(path)); diff != "" {
-			t.Errorf("parsePath(%q) differs (-want +got):\n%s", path, diff)
+		if diff := cmp.Diff(want, ParsePath(path)); diff != "" {
+			t.Errorf("ParsePath(%q) differs (-want +got):\n%s", path, diff)
 		}
 	}
 }

@@ -22,7 +22,10 @@ type testCase struct {
 	Native    bool            `json:"native"`
 	Namespace string          `json:"namespace"`
 	Path      string          `json:"path"`
-	Pod       *corev1.Pod     `json:"pod"`
+	Platform  string          `json:"platform"`
+	// NamespaceAnnotations are those of the pod's namespace.
+	NamespaceAnnotations map[string]string `json:"namespaceAnnotations"`
+	Pod                  *corev1.Pod       `json:"pod"`
 }
 
 // testOutput is one golden output.
@@ -46,7 +49,7 @@ func settingsOf(t *testing.T, c testCase) *Settings {
 		return string(data)
 	}
 	src := Source{Mesh: text(c.Mesh), Values: string(c.Values), Config: text(c.Config), Tag: "1.0.0"}
-	src.Install = Config{Revision: c.Revision}.withDefaults().install()
+	src.Install = Config{Revision: c.Revision, Platform: c.Platform}.withDefaults().install()
 	s, err := NewSettings(src)
 	if err != nil {
 		t.Fatal(err)
@@ -55,15 +58,24 @@ func settingsOf(t *testing.T, c testCase) *Settings {
 }
 
 func (c testCase) request() Request {
-	return Request{Pod: c.Pod, Namespace: c.Namespace, Native: c.Native, Path: parsePath(c.Path)}
+	return Request{
+		Pod: c.Pod, Namespace: c.Namespace, NamespaceAnnotations: c.NamespaceAnnotations,
+		Native: c.Native, Path: ParsePath(c.Path),
+	}
+}
+
+func readCase(t *testing.T, data []byte) testCase {
+	t.Helper()
+	var c testCase
+	if err := yaml.UnmarshalStrict(data, &c); err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func TestInjectGolden(t *testing.T) {
 	golden.Run(t, "testdata/inject", "yaml", "yaml", func(t *testing.T, in []byte) []byte {
-		var c testCase
-		if err := yaml.UnmarshalStrict(in, &c); err != nil {
-			t.Fatal(err)
-		}
+		c := readCase(t, in)
 		settings := settingsOf(t, c)
 		result := checkedInject(t, settings, c.request())
 		out := testOutput{Reason: string(result.Decision.Reason), Refused: problem.AnyFatal(result.Problems), Pod: result.Pod}

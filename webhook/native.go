@@ -89,3 +89,17 @@ func minorOf(version string) int {
 	}
 	return minor
 }
+
+// NativeSidecars answers, for callers without a webhook, as it would: mode is the setting
+// ENABLE_NATIVE_SIDECARS, empty for auto, and nodes are the cluster's. The result is asked
+// with the name of the pod's node, empty for a pod without one.
+func NativeSidecars(mode string, nodes []corev1.Node) func(node string) bool {
+	if mode == "" {
+		mode = nativeAuto
+	}
+	n := newNative(mode)
+	for i := range nodes {
+		n.set(&nodes[i])
+	}
+	return n.supported
+}

@@ -10,9 +10,9 @@ import (
 // injectPath is where the API server sends its reviews; settings may follow.
 const injectPath = "/inject"
 
-// parsePath reads the settings in the request's path: /inject/cluster/c1/net/n1, where any
+// ParsePath reads the settings in the request's path: /inject/cluster/c1/net/n1, where any
 // other key becomes a variable of the proxy, or the deprecated /inject/:ENV:k=v:ENV:k=v.
-func parsePath(path string) params.Path {
+func ParsePath(path string) params.Path {
 	rest := strings.TrimSuffix(strings.TrimPrefix(path, injectPath), "/")
 	rest = strings.TrimPrefix(rest, "/")
 	env := map[string]string{}

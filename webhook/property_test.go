@@ -6,8 +6,10 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -23,13 +25,24 @@ func TestInjectTwice(t *testing.T) {
 		settingsOf(t, testCase{
 			Mesh:   map[string]any{"defaultConfig": map[string]any{"holdApplicationUntilProxyStarts": true}},
 			Values: json.RawMessage(`{"global":{"imagePullSecrets":["mesh"],"network":"n1","proxy":{"excludeOutboundPorts":"25"}}}`),
+			Config: map[string]any{"injectedAnnotations": map[string]any{"prometheus.io/path": "/mesh", "example.com/mesh": "yes"}},
+		}),
+		settingsOf(t, testCase{
+			Mesh: map[string]any{
+				"defaultConfig":      map[string]any{"proxyMetadata": map[string]any{"ENVOY_SECURE_MERGED_METRICS_PORT": "15091", "IPTABLES_TRACE_LOGGING": "true"}},
+				"extensionProviders": []any{map[string]any{"name": "t", "opentelemetry": map[string]any{"service": "c.d.svc", "port": 4317, "serviceAttributeEnrichment": "OTEL_SEMANTIC_CONVENTIONS"}}},
+			},
+			Values: json.RawMessage(`{"pilot":{"cni":{"enabled":true,"provider":"multus"},"env":{"COMPLIANCE_POLICY":"fips-140-3"}},
+				"global":{"nativeNftables":true,"mountMtlsCerts":true,"sts":{"servicePort":1},"proxy":{"tracer":"datadog","excludeInboundPorts":"22"}}}`),
+			Platform: "openshift",
 		}),
 	}
+	namespace := map[string]string{"openshift.io/sa.scc.uid-range": "2000/100"}
 	injected := 0
 	for seed := range uint64(3000) {
 		r := rand.New(rand.NewPCG(seed, 7))
-		request := Request{Pod: randomPod(r), Namespace: "shop", Native: r.IntN(2) == 0}
-		if result := checkedInject(t, settings[r.IntN(2)], request); result.Pod != nil {
+		request := Request{Pod: randomPod(r), Namespace: "shop", NamespaceAnnotations: namespace, Native: r.IntN(2) == 0}
+		if result := checkedInject(t, settings[r.IntN(len(settings))], request); result.Pod != nil {
 			injected++
 		}
 		if t.Failed() {
@@ -69,6 +82,87 @@ func TestPatchAfterChange(t *testing.T) {
 	}
 }
 
+// TestOtherWebhooks: another webhook that works on every container may come before or
+// after; the API server calls both again until nothing changes, and the pod is the same.
+func TestOtherWebhooks(t *testing.T) {
+	settings := []*Settings{
+		settingsOf(t, testCase{}),
+		settingsOf(t, testCase{Values: json.RawMessage(`{"pilot":{"cni":{"enabled":true,"provider":"multus"}}}`)}),
+	}
+	compared := 0
+	for seed := range uint64(1000) {
+		r := rand.New(rand.NewPCG(seed, 13))
+		request := Request{Pod: randomPod(r), Namespace: "shop", Native: r.IntN(2) == 0}
+		set := settings[r.IntN(2)]
+		inject := func(pod *corev1.Pod) *corev1.Pod {
+			again := request
+			again.Pod = reread(t, pod)
+			if result := Inject(set, again); result.Pod != nil {
+				return result.Pod
+			}
+			return pod // refused in either order, for the same reason
+		}
+		first := otherWebhook(t, inject(otherWebhook(t, inject(request.Pod))))
+		last := otherWebhook(t, inject(otherWebhook(t, request.Pod)))
+		if last.Annotations["sidecar.istio.io/status"] == "" {
+			continue
+		}
+		compared++
+		forgetOverrides(first)
+		forgetOverrides(last)
+		if diff := cmp.Diff(marshal(t, last), marshal(t, first)); diff != "" {
+			t.Fatalf("seed %d: the order of webhooks matters (-other first +injector first):\n%s\npod:\n%s", seed, diff, marshal(t, request.Pod))
+		}
+	}
+	if compared < 600 {
+		t.Errorf("only %d of 1000 pods were injected: the generator makes too many bad ones", compared)
+	}
+}
+
+// forgetOverrides drops the record of the user's own containers: what the other webhook
+// added to them counts as the user's when it came first, and sorts differently.
+func forgetOverrides(pod *corev1.Pod) {
+	delete(pod.Annotations, "proxy.istio.io/overrides")
+	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range list {
+			slices.SortStableFunc(list[i].Env, func(a, b corev1.EnvVar) int { return strings.Compare(a.Name, b.Name) })
+		}
+	}
+}
+
+// otherWebhook adds a sidecar with a probe, an init container, a volume, an annotation and
+// a variable in every container, as secret and tracing agents do. It is idempotent.
+func otherWebhook(t *testing.T, pod *corev1.Pod) *corev1.Pod {
+	t.Helper()
+	out := reread(t, pod)
+	add := func(list []corev1.Container, c corev1.Container) []corev1.Container {
+		if slices.ContainsFunc(list, func(have corev1.Container) bool { return have.Name == c.Name }) {
+			return list
+		}
+		return append(list, c)
+	}
+	out.Spec.Containers = add(out.Spec.Containers, corev1.Container{
+		Name: "agent-of-others", Image: "example.com/agent:1", Ports: []corev1.ContainerPort{{Name: "live", ContainerPort: 8200}},
+		LivenessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/live", Port: intstr.FromString("live")}}},
+	})
+	out.Spec.InitContainers = add(out.Spec.InitContainers, corev1.Container{Name: "setup-of-others", Image: "example.com/setup:1"})
+	if !slices.ContainsFunc(out.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == "secrets-of-others" }) {
+		out.Spec.Volumes = append(out.Spec.Volumes, corev1.Volume{Name: "secrets-of-others"})
+	}
+	if out.Annotations == nil {
+		out.Annotations = map[string]string{}
+	}
+	out.Annotations["example.com/of-others"] = "yes"
+	for _, list := range [][]corev1.Container{out.Spec.Containers, out.Spec.InitContainers} {
+		for i := range list {
+			if !slices.ContainsFunc(list[i].Env, func(e corev1.EnvVar) bool { return e.Name == "OF_OTHERS" }) {
+				list[i].Env = append(list[i].Env, corev1.EnvVar{Name: "OF_OTHERS", Value: "1"})
+			}
+		}
+	}
+	return out
+}
+
 // randomPod makes a pod that the API server would accept, with what injection touches.
 func randomPod(r *rand.Rand) *corev1.Pod {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web"}}
@@ -79,7 +173,17 @@ func randomPod(r *rand.Rand) *corev1.Pod {
 	options := map[string][]string{
 		"traffic.sidecar.istio.io/includeOutboundIPRanges": {"*", "", "10.0.0.0/8"},
 		"traffic.sidecar.istio.io/excludeInboundPorts":     {"22", ""},
-		"sidecar.istio.io/interceptionMode":                {"NONE", "REDIRECT"},
+		"traffic.sidecar.istio.io/excludeInterfaces":       {"net1, net2"},
+		"istio.io/reroute-virtual-interfaces":              {"docker0"},
+		"sidecar.istio.io/interceptionMode":                {"NONE", "REDIRECT", "TPROXY"},
+		"sidecar.istio.io/capNetBindService":               {"true", "false"},
+		"sidecar.istio.io/bootstrapOverride":               {"my-bootstrap"},
+		"sidecar.istio.io/userVolume":                      {`{"certs":{"emptyDir":{}}}`, `[{"name":"workload-socket","emptyDir":{}}]`},
+		"sidecar.istio.io/userVolumeMount":                 {`{"istio-data":{"mountPath":"/data"}}`, `[{"name":"istio-envoy","mountPath":"/etc/istio/pod"}]`},
+		"apm.datadoghq.com/env":                            {`{"DD_ENV":"x","CA_ADDR":"y"}`, "bad"},
+		"resource.opentelemetry.io/service.version":        {"v 1"},
+		"k8s.v1.cni.cncf.io/networks":                      {"sriov", `[{"name":"sriov"}]`, "[", "default/istio-cni"},
+		"prometheus.istio.io/secure-port":                  {"1"},
 		"sidecar.istio.io/nativeSidecar":                   {"true", "false"},
 		"sidecar.istio.io/rewriteAppHTTPProbers":           {"true", "false"},
 		"sidecar.istio.io/proxyCPU":                        {"10m"},
@@ -104,6 +208,11 @@ func randomPod(r *rand.Rand) *corev1.Pod {
 	}
 	for i := range r.IntN(3) {
 		pod.Spec.InitContainers = append(pod.Spec.InitContainers, randomContainer(r, fmt.Sprintf("init-%d", i)))
+	}
+	for _, name := range []string{"enable-core-dump", "istio-validation"} {
+		if r.IntN(8) == 0 {
+			pod.Spec.InitContainers = append(pod.Spec.InitContainers, corev1.Container{Name: name, Image: "example.com/x"})
+		}
 	}
 	if maybe() || len(pod.Spec.Containers) == 0 {
 		c := randomContainer(r, "istio-proxy")
@@ -148,8 +257,11 @@ func randomContainer(r *rand.Rand, name string) corev1.Container {
 		c.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: h.Exec, HTTPGet: h.HTTPGet, TCPSocket: h.TCPSocket}}
 	}
 	if r.IntN(4) == 0 {
-		uid := int64(1000 + r.IntN(2)*337)
+		uid, gid := int64(1000+r.IntN(2)*337), int64(r.IntN(2)*1337)
 		c.SecurityContext = &corev1.SecurityContext{RunAsUser: &uid}
+		if r.IntN(4) == 0 {
+			c.SecurityContext.RunAsGroup = &gid
+		}
 	}
 	return c
 }

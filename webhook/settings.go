@@ -1,12 +1,10 @@
 package webhook
 
 import (
+	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluicemesh/sluice/internal/meshconfig"
@@ -30,24 +28,29 @@ type Source struct {
 type Settings struct {
 	Rules    policy.Rules
 	Defaults *params.Defaults
+	// ProxyConfigs are the cluster's objects of that kind, nil for none. They come from
+	// elsewhere than the rest; NewSettings leaves them nil.
+	ProxyConfigs *params.ProxyConfigs
+	// Notes say what of the configuration was left out or has no effect, a sentence each.
+	Notes []string
 }
 
 // injectorConfig is the key "config" of the injector's ConfigMap.
 type injectorConfig struct {
-	Policy              policy.Policy          `json:"policy"`
-	Always              []metav1.LabelSelector `json:"alwaysInjectSelector"`
-	Never               []metav1.LabelSelector `json:"neverInjectSelector"`
-	DefaultTemplates    []string               `json:"defaultTemplates"`
-	Templates           map[string]string      `json:"templates"`
-	Aliases             map[string][]string    `json:"aliases"`
-	InjectedAnnotations map[string]string      `json:"injectedAnnotations"`
+	Policy              policy.Policy       `json:"policy"`
+	Always              []json.RawMessage   `json:"alwaysInjectSelector"`
+	Never               []json.RawMessage   `json:"neverInjectSelector"`
+	DefaultTemplates    []string            `json:"defaultTemplates"`
+	Templates           map[string]string   `json:"templates"`
+	Aliases             map[string][]string `json:"aliases"`
+	InjectedAnnotations map[string]string   `json:"injectedAnnotations"`
 }
 
 // NewSettings reads the configuration. The error names the text and the setting that
 // cannot be used; a setting of Istio's that Sluice does not have is an error as well, so
 // that none is dropped silently.
 func NewSettings(src Source) (*Settings, error) {
-	mesh, err := meshconfig.Parse(src.Mesh)
+	mesh, unknown, err := meshconfig.Parse(src.Mesh)
 	if err != nil {
 		return nil, err
 	}
@@ -59,40 +62,17 @@ func NewSettings(src Source) (*Settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules, err := parseRules(src.Config, policy.Policy(values.Global.Proxy.AutoInject))
+	var config injectorConfig
+	if err := yaml.Unmarshal([]byte(src.Config), &config); err != nil {
+		return nil, fmt.Errorf("parse injector config: %w", err)
+	}
+	rules, notes, err := parseRules(config, policy.Policy(values.Global.Proxy.AutoInject))
 	if err != nil {
 		return nil, fmt.Errorf("parse injector config: %w", err)
 	}
-	return &Settings{Rules: rules, Defaults: defaults}, nil
-}
-
-func parseRules(text string, fallback policy.Policy) (policy.Rules, error) {
-	var c injectorConfig
-	if err := yaml.Unmarshal([]byte(text), &c); err != nil {
-		return policy.Rules{}, err
+	defaults.Annotations = config.InjectedAnnotations
+	for _, u := range unknown {
+		notes = append(notes, "mesh config: "+u.String())
 	}
-	if len(c.Templates) > 0 || len(c.Aliases) > 0 {
-		return policy.Rules{}, fmt.Errorf("templates or aliases (%s) are not supported: remove them",
-			strings.Join(slices.Concat(slices.Sorted(maps.Keys(c.Templates)), slices.Sorted(maps.Keys(c.Aliases))), ", "))
-	}
-	if len(c.InjectedAnnotations) > 0 {
-		return policy.Rules{}, fmt.Errorf("injectedAnnotations are not supported: remove them")
-	}
-	if t := c.DefaultTemplates; len(t) > 0 && !slices.Equal(t, []string{string(params.Sidecar)}) {
-		return policy.Rules{}, fmt.Errorf("defaultTemplates %v are not supported: write [sidecar]", t)
-	}
-	if c.Policy == "" {
-		c.Policy = fallback
-	}
-	rules := policy.Rules{Policy: c.Policy}
-	var errs []error
-	rules.Never, errs = policy.Selectors(c.Never)
-	if len(errs) > 0 {
-		return policy.Rules{}, fmt.Errorf("neverInjectSelector: %w", errs[0])
-	}
-	rules.Always, errs = policy.Selectors(c.Always)
-	if len(errs) > 0 {
-		return policy.Rules{}, fmt.Errorf("alwaysInjectSelector: %w", errs[0])
-	}
-	return rules, nil
+	return &Settings{Rules: rules, Defaults: defaults, Notes: slices.Concat(defaults.Notes, notes)}, nil
 }

@@ -3,6 +3,12 @@ package webhook
 import (
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluicemesh/sluice/webhook/policy"
 )
 
 // TestSettingsRefused: what cannot be used is named, nothing is dropped silently.
@@ -12,18 +18,19 @@ func TestSettingsRefused(t *testing.T) {
 		src  Source
 		want string
 	}{
-		{"mesh", Source{Mesh: "nonsense: 1"}, `unknown field "nonsense"`},
-		{"status port", Source{Mesh: "defaultConfig: {statusPort: 70000}"}, "defaultConfig.statusPort 70000 is not a port"},
+		{"mesh", Source{Mesh: "trustDomain: 7"}, `invalid value for string field trustDomain`},
+		{"proxy config", Source{Mesh: "defaultConfig: {statusPort: 70000, drainDuration: 0s}"},
+			"mesh config: defaultConfig.statusPort: 70000 is not a port, write a number from 0 to 65535; defaultConfig.drainDuration: 0s is less than 1s"},
+		{"log level", Source{Values: `{"global":{"proxy":{"logLevel":"loud"}}}`}, `values: global.proxy.logLevel: "loud" is not a log level`},
 		{"values", Source{Values: "{"}, "parse values"},
 		{"value type", Source{Values: `{"global":{"proxy":{"privileged":"yes"}}}`}, "global.proxy.privileged"},
-		{"cni", Source{Values: `{"pilot":{"cni":{"enabled":true}}}`}, "pilot.cni.enabled"},
+		{"certificates of another", Source{Values: `{"global":{"caName":"GkeWorkloadCertificate"}}`}, "global.caName"},
+		{"compliance", Source{Values: `{"pilot":{"env":{"COMPLIANCE_POLICY":"strict"}}}`}, "pilot.env.COMPLIANCE_POLICY"},
 		{"cert provider", Source{Values: `{"global":{"pilotCertProvider":"kubernetes"}}`}, "global.pilotCertProvider"},
 		{"config", Source{Config: "policy: [1]"}, "parse injector config"},
 		{"templates", Source{Config: "templates: {custom: x}"}, "custom"},
 		{"aliases", Source{Config: "aliases: {mine: [sidecar]}"}, "mine"},
 		{"default templates", Source{Config: "defaultTemplates: [gateway]"}, "defaultTemplates"},
-		{"injected annotations", Source{Config: "injectedAnnotations: {a: b}"}, "injectedAnnotations"},
-		{"selector", Source{Config: "neverInjectSelector: [{matchExpressions: [{key: a, operator: Maybe}]}]"}, "neverInjectSelector"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -32,6 +39,43 @@ func TestSettingsRefused(t *testing.T) {
 				t.Errorf("error = %v; want it to contain %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestSettingsNotes: what is left out is named, and spoils nothing else.
+func TestSettingsNotes(t *testing.T) {
+	s, err := NewSettings(Source{
+		Mesh: "{nonsense: 1, defaultConfig: {concurency: 2}}",
+		Config: `
+policy: sometimes
+neverInjectSelector:
+- matchExpressions: [{key: a, operator: Maybe}]
+- matchLabels: {never: "true"}
+- matchLabels: [a]
+- {}
+alwaysInjectSelector: [just a word, {matchLabels: {always: "true"}}]
+`,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		`injector config: policy "sometimes" is neither enabled nor disabled: no pod is injected`,
+		`injector config: neverInjectSelector: left out: element 0: "Maybe" is not a valid label selector operator`,
+		"injector config: neverInjectSelector: left out: element 2 is no selector: json: cannot unmarshal array into Go struct field LabelSelector.matchLabels of type map[string]string",
+		"injector config: alwaysInjectSelector: left out: element 0 is no selector: json: cannot unmarshal string into Go value of type v1.LabelSelector",
+		"mesh config: unknown field defaultConfig.concurency: did you mean concurrency?",
+		"mesh config: unknown field nonsense",
+	}
+	if diff := cmp.Diff(want, s.Notes); diff != "" {
+		t.Error(diff)
+	}
+	if len(s.Rules.Never) != 1 || s.Rules.Never[0].String() != "never=true" || len(s.Rules.Always) != 1 || s.Rules.Always[0].String() != "always=true" {
+		t.Errorf("rules = %v", s.Rules)
+	}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a", Labels: map[string]string{"sidecar.istio.io/inject": "true"}}}
+	if d := Inject(s, Request{Pod: pod, Namespace: "shop"}).Decision; d.Inject || d.Reason != policy.PolicyUnknown {
+		t.Errorf("decision = %+v", d)
 	}
 }
 

@@ -15,7 +15,9 @@ import (
 	"log/slog"
 	"net/http"
 
+	networkingv1beta1 "istio.io/client-go/pkg/apis/networking/v1beta1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
@@ -50,6 +52,9 @@ type Config struct {
 	Log *slog.Logger
 }
 
+// openShift is the platform whose namespaces name the ids of their pods.
+const openShift = "openshift"
+
 func (c Config) withDefaults() Config {
 	def := func(field *string, value string) {
 		if *field == "" {
@@ -59,16 +64,24 @@ func (c Config) withDefaults() Config {
 	def(&c.Revision, "default")
 	def(&c.Namespace, "istio-system")
 	def(&c.ClusterDomain, "cluster.local")
-	def(&c.InjectorConfigMap, "istio-sidecar-injector"+c.suffix())
-	def(&c.MeshConfigMap, "istio"+c.suffix())
+	mesh, injector := ConfigMaps(c.Revision)
+	def(&c.InjectorConfigMap, injector)
+	def(&c.MeshConfigMap, mesh)
 	def(&c.NativeSidecars, nativeAuto)
 	def(&c.Tag, "latest")
 	return c
 }
 
+// ConfigMaps returns the names of the ConfigMaps that a revision's settings are read from:
+// the mesh's (key mesh) and the injector's (keys config and values).
+func ConfigMaps(revision string) (mesh, injector string) {
+	suffix := Config{Revision: revision}.suffix()
+	return "istio" + suffix, "istio-sidecar-injector" + suffix
+}
+
 // suffix is what a revision appends to the names of its objects.
 func (c Config) suffix() string {
-	if c.Revision == "default" {
+	if c.Revision == "" || c.Revision == "default" {
 		return ""
 	}
 	return "-" + c.Revision
@@ -110,9 +123,15 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		t.MinVersion = tls.VersionTLS12
 		t.GetCertificate = serving.GetCertificate
 	})
+	if err := networkingv1beta1.AddToScheme(mgr.GetScheme()); err != nil {
+		return fmt.Errorf("set up webhook: %w", err)
+	}
 	st := &state{native: newNative(cfg.NativeSidecars), changed: make(chan struct{}, 1)}
 	recorder := mgr.GetEventRecorder("sluice-webhook")
 	notices := notice.NewBoard(recorder)
+	if cfg.Platform == openShift {
+		st.namespaces = &namespaces{annotations: map[string]map[string]string{}}
+	}
 	register(server, &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool(), notices: notices})
 	runnables := []ctrlRunnable{
 		serving,
@@ -137,7 +156,15 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 			return fmt.Errorf("set up webhook: %w", err)
 		}
 	}
-	ready := func(r *http.Request) error {
+	if err := mgr.AddReadyzCheck("webhook", readiness(server, st, trusted)); err != nil {
+		return fmt.Errorf("set up webhook readiness: %w", err)
+	}
+	return nil
+}
+
+// readiness passes when reviews are answered, and by somebody whom the API server trusts.
+func readiness(server *ctrlwebhook.DefaultServer, st *state, trusted func() bool) healthz.Checker {
+	return func(r *http.Request) error {
 		if err := st.ready(); err != nil {
 			return err
 		}
@@ -146,10 +173,6 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		}
 		return server.StartedChecker()(r)
 	}
-	if err := mgr.AddReadyzCheck("webhook", ready); err != nil {
-		return fmt.Errorf("set up webhook readiness: %w", err)
-	}
-	return nil
 }
 
 // register binds the handler to its paths, and the readiness of the injector to its own.

@@ -3,6 +3,7 @@ package xds
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -21,8 +22,8 @@ const meshKey = "mesh"
 
 // readMesh reads the mesh configuration once, at the start. Without the ConfigMap the
 // defaults hold; an unreadable one is an error, because the trust domain in it must not be
-// guessed.
-func readMesh(ctx context.Context, maps clientcorev1.ConfigMapInterface, name string) (*meshv1alpha1.MeshConfig, error) {
+// guessed. Fields that nobody knows are logged.
+func readMesh(ctx context.Context, maps clientcorev1.ConfigMapInterface, name string, log *slog.Logger) (*meshv1alpha1.MeshConfig, error) {
 	cm, err := maps.Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return meshconfig.Default(), nil
@@ -30,11 +31,18 @@ func readMesh(ctx context.Context, maps clientcorev1.ConfigMapInterface, name st
 	if err != nil {
 		return nil, fmt.Errorf("read configmap %s: %w", name, err)
 	}
-	mesh, err := meshconfig.Parse(cm.Data[meshKey])
+	mesh, unknown, err := meshconfig.Parse(cm.Data[meshKey])
 	if err != nil {
 		return nil, fmt.Errorf("configmap %s/%s, key %s: %w", cm.Namespace, name, meshKey, err)
 	}
+	logUnknown(log, name, unknown)
 	return mesh, nil
+}
+
+func logUnknown(log *slog.Logger, name string, unknown []meshconfig.Unknown) {
+	for _, u := range unknown {
+		log.Warn("a field of the mesh configuration has no effect", "configmap", name, "problem", u.String())
+	}
 }
 
 // watchMesh follows the ConfigMap afterwards. An update that cannot be read is logged and
@@ -49,11 +57,12 @@ func watchMesh(ctx context.Context, c cache.Cache, cfg Config, l *loop) error {
 		if cm, ok := e.Object.(*corev1.ConfigMap); ok && !e.Deleted {
 			text = cm.Data[meshKey]
 		}
-		mesh, err := meshconfig.Parse(text)
+		mesh, unknown, err := meshconfig.Parse(text)
 		if err != nil {
 			cfg.Log.Error("mesh configuration cannot be read, the previous one stays", "configmap", name, "error", err)
 			return
 		}
+		logUnknown(cfg.Log, name, unknown)
 		l.queue.Do(func() { l.graph.SetMesh(source.Mesh(mesh, cfg.ClusterDomain)) })
 	})
 	if err != nil {

@@ -55,10 +55,10 @@ type Config struct {
 	MaxConnectionAge time.Duration
 	// Linger is how long everything goes on after ctx ended, while others still send requests
 	// here because the news has not reached every node; 0 means not at all.
-	Linger   time.Duration
-	Version          string
-	REST             *rest.Config
-	Log              *slog.Logger
+	Linger  time.Duration
+	Version string
+	REST    *rest.Config
+	Log     *slog.Logger
 	// Cache is what Extend's parts ask of the manager's cache, by kind. May be nil.
 	Cache map[client.Object]cache.ByObject
 	// Extend sets up what else lives under the manager, before it starts: the webhook.
@@ -88,7 +88,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("make API client: %w", err)
 	}
-	mesh, err := readMesh(ctx, clients.CoreV1().ConfigMaps(cfg.Namespace), MeshConfigMap(cfg.Revision))
+	mesh, err := readMesh(ctx, clients.CoreV1().ConfigMaps(cfg.Namespace), MeshConfigMap(cfg.Revision), cfg.Log)
 	if err != nil {
 		return err
 	}

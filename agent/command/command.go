@@ -93,6 +93,9 @@ func proxyCommand(p IO) *cobra.Command {
 			for _, name := range unknownFlags(cmd.Flags(), p.Args) {
 				log.Warn("unknown flag ignored", "flag", name)
 			}
+			for _, ignored := range cfg.Ignored {
+				log.Warn("setting ignored", "problem", ignored)
+			}
 			return agent.Run(cmd.Context(), agent.Config{
 				Config: cfg, Stdout: p.Stdout, Stderr: p.Stderr, Log: log, Started: p.Started,
 			})

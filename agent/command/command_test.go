@@ -30,7 +30,7 @@ func TestVerbs(t *testing.T) {
 		{[]string{"version"}, 0, "sluice-agent 1.2.3 for Envoy 1.40.0\n"},
 		{[]string{"nonsense"}, 1, "unknown command"},
 		{[]string{"proxy", "waypoint", "--newFlag=1"}, 1, `role "waypoint" is neither sidecar nor router`},
-		{[]string{"request", "--debug-port", "80", "GET", "/"}, 1, "port 80 is none of"},
+		{[]string{"request", "--debug-port", "0", "GET", "/"}, 1, "nothing listens on port 0"},
 		{[]string{"request", "GET"}, 1, "accepts 2 arg"},
 	} {
 		code, out := run(t, c.args...)
@@ -70,6 +70,18 @@ func TestSend(t *testing.T) {
 	}
 	if err := send(t.Context(), "GET", srv.URL+"/no", &out); err == nil || !strings.Contains(err.Error(), "403") {
 		t.Errorf("send to a refusing server: %v", err)
+	}
+}
+
+// TestRequestAnyPort: the drain hook names the agent's port, which the user may choose.
+func TestRequestAnyPort(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Write([]byte(r.Method + " " + r.URL.Path))
+	}))
+	defer srv.Close()
+	port := srv.URL[strings.LastIndexByte(srv.URL, ':')+1:]
+	if code, out := run(t, "request", "--debug-port="+port, "POST", "drain"); code != 0 || out != "POST /drain" {
+		t.Errorf("request = %d %q", code, out)
 	}
 }
 

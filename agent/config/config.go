@@ -63,6 +63,9 @@ type Config struct {
 	Status    Status
 	Drain     Drain
 	Log       Log
+
+	// Ignored says which settings could not be used and were left out, a sentence each.
+	Ignored []string
 }
 
 // Envoy says how the proxy process is started.

@@ -136,6 +136,48 @@ func TestZerosThatAreMeant(t *testing.T) {
 	}
 }
 
+func TestTheObjectBeatsTheAnnotation(t *testing.T) {
+	dir := root(t, map[string]string{"etc/istio/pod/annotations": "proxy.istio.io/config=\"concurrency: 3\\ndrainDuration: 30s\\nbogus: 1\"\n"})
+	c := load(t, Flags{Role: "sidecar"}, Source{Root: dir, Environ: injected("PROXY_CONFIG={concurrency: 5}", "PROXY_CONFIG_OVERRIDE={concurrency: 0}")})
+	if c.Envoy.Concurrency != 0 || c.Proxy.GetConcurrency() == nil || c.Envoy.DrainTime != 30*time.Second {
+		t.Errorf("%+v", c.Envoy)
+	}
+}
+
+func TestDiscoveryAddressAnnotation(t *testing.T) {
+	for _, c := range []struct{ value, want, ignored string }{
+		{"canary:15012", "canary:15012", ""},
+		{"canary", "istiod.istio-system.svc:15012", `annotation sidecar.istio.io/discoveryAddress: "canary" is not host:port`},
+	} {
+		dir := root(t, map[string]string{"etc/istio/pod/annotations": "sidecar.istio.io/discoveryAddress=\"" + c.value + "\"\n"})
+		got := load(t, Flags{Role: "sidecar"}, Source{Root: dir, Environ: injected()})
+		if got.Discovery.Address != c.want || strings.Join(got.Ignored, "") != c.ignored {
+			t.Errorf("%s: %s, %q", c.value, got.Discovery.Address, got.Ignored)
+		}
+	}
+}
+
+// TestBadStatisticsDoNotStopThePod: Istio starts such pods, so they must start here.
+func TestBadStatisticsDoNotStopThePod(t *testing.T) {
+	dir := root(t, map[string]string{"etc/istio/pod/annotations": `sidecar.istio.io/statsEvictionInterval="7s"
+sidecar.istio.io/statsHistogramBuckets="1,2"
+sidecar.istio.io/statsCompression="gzip"
+sidecar.istio.io/extraStatTags="b, a"
+`})
+	c := load(t, Flags{Role: "sidecar"}, Source{Root: dir, Environ: injected("PROXY_CONFIG={extraStatTags: [a]}")})
+	want := []string{
+		"annotation sidecar.istio.io/statsEvictionInterval: 7s is no multiple of the flush interval 5s",
+		`annotation sidecar.istio.io/statsHistogramBuckets: is not JSON such as {"istiocustom": [1, 5, 10]}: invalid character ',' after top-level value`,
+		`annotation sidecar.istio.io/statsCompression: "gzip" has no effect, write true or false: which compression is used the scraper says`,
+	}
+	if diff := cmp.Diff(want, c.Ignored); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, c.Bootstrap.Stats.Tags); diff != "" || !c.Bootstrap.Compression || c.Bootstrap.Stats.Buckets != nil {
+		t.Errorf("%s %+v", diff, c.Bootstrap)
+	}
+}
+
 func TestServerName(t *testing.T) {
 	for _, c := range []struct{ address, san, want string }{
 		{"istiod.istio-system.svc:15012", "", "istiod.istio-system.svc"},
@@ -173,7 +215,7 @@ sidecar.istio.io/statsCompression="false"
 func TestEveryMistakeIsNamedAtOnce(t *testing.T) {
 	_, err := Load(Flags{Role: "waypoint", TemplateFile: "x"}, Source{Root: t.TempDir(), Environ: []string{
 		"INSTANCE_IP=nope", "ISTIO_CPU_LIMIT=two", "SECRET_TTL=1 day", "SECRET_GRACE_PERIOD_RATIO=2", "ISTIO_DUAL_STACK=maybe",
-		"ENVOY_STATUS_PORT=70000", "PROXY_CONFIG={nope: 1}", "ISTIO_KUBE_APP_PROBERS={", "ISTIO_PROMETHEUS_ANNOTATIONS={\"scrape\":\"true\",\"port\":\"015020\"}",
+		"ENVOY_STATUS_PORT=70000", "PROXY_CONFIG={statusPort: nope}", "ISTIO_KUBE_APP_PROBERS={", "ISTIO_PROMETHEUS_ANNOTATIONS={\"scrape\":\"true\",\"port\":\"015020\"}",
 		"WORKLOAD_IDENTITY_SOCKET_FILE=a/b", "CA_PROVIDER=GkeWorkloadCertificate", "CA_ADDR=nowhere", "ISTIO_METAJSON_X=[", "ISTIO_DELTA_XDS=false",
 	}})
 	if err == nil {

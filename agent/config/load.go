@@ -11,10 +11,10 @@ import (
 	"time"
 
 	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/sluicemesh/sluice/internal/identity"
 	"github.com/sluicemesh/sluice/internal/meshconfig"
+	"github.com/sluicemesh/sluice/internal/meta"
 	"github.com/sluicemesh/sluice/internal/nodemeta"
 	"github.com/sluicemesh/sluice/internal/ports"
 )
@@ -37,6 +37,13 @@ func Load(f Flags, src Source) (Config, error) {
 		l.env.fail("role %q is neither sidecar nor router", f.Role)
 	}
 	c := Config{Role: role, Proxy: pc, Log: Log{JSON: f.LogAsJSON, Level: agentLevel(f.LogLevel)}}
+	if a := annotations[meta.DiscoveryAddress]; a != "" { // the older form of the same setting
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			c.Ignored = append(c.Ignored, fmt.Sprintf("annotation %s: %q is not host:port", meta.DiscoveryAddress, a))
+		} else {
+			pc.DiscoveryAddress = a
+		}
+	}
 	c.Node = l.node(role, pc, annotations)
 	c.Envoy = l.envoy(pc)
 	c.Discovery = l.discovery(pc)
@@ -56,7 +63,9 @@ func Load(f Flags, src Source) (Config, error) {
 	return c, nil
 }
 
-// proxyConfig merges Istio's defaults, the mesh file, PROXY_CONFIG and the annotation.
+// proxyConfig merges Istio's defaults, the mesh file, PROXY_CONFIG, the annotation and what
+// ranks above it. Fields that nobody knows are the injector's to report: a proxy starts
+// with a configuration of a newer version.
 func (l *loader) proxyConfig(annotations map[string]string) *meshv1alpha1.ProxyConfig {
 	pc := meshconfig.DefaultProxyConfig()
 	file := l.flags.MeshConfigFile
@@ -64,7 +73,7 @@ func (l *loader) proxyConfig(annotations map[string]string) *meshv1alpha1.ProxyC
 		file = "./etc/istio/config/mesh"
 	}
 	if text := l.read(file); text != "" {
-		mesh, err := meshconfig.Parse(text)
+		mesh, _, err := meshconfig.Parse(text)
 		if err != nil {
 			l.env.fail("%s: %w", file, err)
 		} else {
@@ -74,6 +83,7 @@ func (l *loader) proxyConfig(annotations map[string]string) *meshv1alpha1.ProxyC
 	for _, in := range []struct{ from, text string }{
 		{"environment PROXY_CONFIG", l.env.text("PROXY_CONFIG", "")},
 		{"annotation proxy.istio.io/config", annotations["proxy.istio.io/config"]},
+		{"environment PROXY_CONFIG_OVERRIDE", l.env.text("PROXY_CONFIG_OVERRIDE", "")},
 	} {
 		if in.text == "" {
 			continue
@@ -84,27 +94,8 @@ func (l *loader) proxyConfig(annotations map[string]string) *meshv1alpha1.ProxyC
 			continue
 		}
 		pc = meshconfig.MergeProxyConfig(pc, over)
-		explicitZeros(pc, in.text)
 	}
 	return pc
-}
-
-// explicitZeros applies settings whose wanted value is the zero of their type: proto3
-// cannot tell them from unset ones, so a merge passes over them. text has parsed before.
-func explicitZeros(pc *meshv1alpha1.ProxyConfig, text string) {
-	var in struct {
-		ControlPlaneAuthPolicy string `json:"controlPlaneAuthPolicy"`
-		StatusPort             *int32 `json:"statusPort"`
-	}
-	if err := yaml.Unmarshal([]byte(text), &in); err != nil {
-		return // spelled in another valid way, for instance an enum by number
-	}
-	if in.ControlPlaneAuthPolicy == "NONE" {
-		pc.ControlPlaneAuthPolicy = meshv1alpha1.AuthenticationPolicy_NONE
-	}
-	if in.StatusPort != nil {
-		pc.StatusPort = *in.StatusPort
-	}
 }
 
 func (l *loader) envoy(pc *meshv1alpha1.ProxyConfig) Envoy {

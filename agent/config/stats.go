@@ -1,17 +1,16 @@
 package config
 
 import (
-	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
 
 	"github.com/sluicemesh/sluice/agent/bootstrap"
 	"github.com/sluicemesh/sluice/internal/ports"
+	"github.com/sluicemesh/sluice/internal/proxystats"
 )
 
 // bootstrap derives what the bootstrap depends on.
@@ -31,15 +30,15 @@ func (l *loader) bootstrap(c *Config, pc *meshv1alpha1.ProxyConfig, annotations 
 	if !l.env.flag("HTTP_STRIP_FRAGMENT_FROM_PATH_UNSAFE_IF_DISABLED", true) {
 		l.env.fail("environment HTTP_STRIP_FRAGMENT_FROM_PATH_UNSAFE_IF_DISABLED: false is not supported, fragments are always cut off")
 	}
-	if v := annotations["sidecar.istio.io/statsCompression"]; v != "" {
-		on, err := strconv.ParseBool(v)
-		if err != nil {
-			l.env.fail("annotation sidecar.istio.io/statsCompression: %q is neither true nor false", v)
-		}
-		p.Compression = on
-	}
 	p.MaxConnections = l.maxConnections(&p, pc)
-	p.Stats = l.stats(pc, annotations)
+	asked, mistakes := proxystats.Read(annotations)
+	for _, m := range mistakes {
+		c.Ignored = append(c.Ignored, "annotation "+m.Annotation+": "+m.Message)
+	}
+	if asked.Compression != nil {
+		p.Compression = *asked.Compression
+	}
+	p.Stats = l.stats(pc, annotations, asked)
 	return p
 }
 
@@ -65,7 +64,7 @@ func (l *loader) maxConnections(p *bootstrap.Params, pc *meshv1alpha1.ProxyConfi
 }
 
 // stats reads which statistics Envoy keeps beyond the ones the mesh needs.
-func (l *loader) stats(pc *meshv1alpha1.ProxyConfig, annotations map[string]string) bootstrap.Stats {
+func (l *loader) stats(pc *meshv1alpha1.ProxyConfig, annotations map[string]string, asked proxystats.Settings) bootstrap.Stats {
 	m := pc.GetProxyStatsMatcher()
 	list := func(annotation string, def []string) []string {
 		text, ok := annotations["sidecar.istio.io/"+annotation]
@@ -74,6 +73,7 @@ func (l *loader) stats(pc *meshv1alpha1.ProxyConfig, annotations map[string]stri
 		}
 		out := []string{}
 		for _, word := range def {
+			word = strings.TrimSpace(word)
 			if !strings.Contains(word, "{pod_ip}") {
 				out = append(out, word)
 				continue
@@ -88,37 +88,16 @@ func (l *loader) stats(pc *meshv1alpha1.ProxyConfig, annotations map[string]stri
 		Prefixes: list("statsInclusionPrefixes", m.GetInclusionPrefixes()),
 		Suffixes: list("statsInclusionSuffixes", m.GetInclusionSuffixes()),
 		Regexps:  list("statsInclusionRegexps", m.GetInclusionRegexps()),
-		Tags:     list("extraStatTags", pc.GetExtraStatTags()),
+		Tags:     append([]string{}, pc.GetExtraStatTags()...),
 	}
-	s.FlushInterval = l.annotatedDuration(annotations, "sidecar.istio.io/statsFlushInterval")
-	s.EvictionInterval = l.annotatedDuration(annotations, "sidecar.istio.io/statsEvictionInterval")
-	flush := max(s.FlushInterval, 0)
-	if flush == 0 {
-		flush = 5 * time.Second
-	}
-	if s.EvictionInterval%flush != 0 {
-		l.env.fail("annotation sidecar.istio.io/statsEvictionInterval: %v is no multiple of the flush interval %v", s.EvictionInterval, flush)
-	}
-	if text := annotations["sidecar.istio.io/statsHistogramBuckets"]; text != "" {
-		var buckets map[string][]float64
-		if err := json.Unmarshal([]byte(text), &buckets); err != nil {
-			l.env.fail("annotation sidecar.istio.io/statsHistogramBuckets: %w", err)
+	for _, tag := range asked.Tags {
+		if !slices.Contains(s.Tags, tag) {
+			s.Tags = append(s.Tags, tag)
 		}
-		for _, prefix := range slices.Sorted(maps.Keys(buckets)) {
-			s.Buckets = append(s.Buckets, bootstrap.Buckets{Prefix: prefix, Bounds: buckets[prefix]})
-		}
+	}
+	s.FlushInterval, s.EvictionInterval = asked.Flush, asked.Eviction
+	for _, b := range asked.Buckets {
+		s.Buckets = append(s.Buckets, bootstrap.Buckets{Prefix: b.Prefix, Bounds: b.Bounds})
 	}
 	return s
-}
-
-func (l *loader) annotatedDuration(annotations map[string]string, name string) time.Duration {
-	text := annotations[name]
-	if text == "" {
-		return 0
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < time.Millisecond {
-		l.env.fail("annotation %s: %q is not a duration of at least 1ms", name, text)
-	}
-	return d
 }

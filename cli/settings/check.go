@@ -68,7 +68,11 @@ func (c *checker) mesh(mesh map[string]any) {
 	if err != nil {
 		panic(err) // a tree that was read from YAML
 	}
-	if _, err := meshconfig.Parse(string(data)); err != nil {
+	_, unknown, err := meshconfig.Parse(string(data))
+	if err != nil {
 		c.report("meshConfig", "WrongType", err.Error())
+	}
+	for _, u := range unknown {
+		c.report("meshConfig", "UnknownSetting", u.String())
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -25,6 +26,9 @@ type Target struct {
 	// empty for the context's.
 	IstioNamespace, Namespace string
 
+	// NoColor says that the user's environment forbids colours.
+	NoColor bool
+
 	kubeconfig, context string
 }
 
@@ -36,13 +40,32 @@ func (t *Target) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVarP(&t.Namespace, "namespace", "n", "", "namespace the command acts on")
 }
 
-// RESTConfig reads the kubeconfig, or the pod's own account inside a cluster. Nothing is
-// asked of the cluster.
-func (t *Target) RESTConfig() (*rest.Config, error) {
+// Given reports whether a flag names the cluster, so that it has to be there.
+func (t *Target) Given() bool { return t.kubeconfig != "" || t.context != "" }
+
+// DefaultNamespace is the namespace of the flag, else that of the kubeconfig's context, else
+// "default". Nothing is asked of the cluster.
+func (t *Target) DefaultNamespace() string {
+	if t.Namespace != "" {
+		return t.Namespace
+	}
+	if name, _, err := t.config().Namespace(); err == nil && name != "" {
+		return name
+	}
+	return corev1.NamespaceDefault
+}
+
+func (t *Target) config() clientcmd.ClientConfig {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = t.kubeconfig
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: t.context}
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
+}
+
+// RESTConfig reads the kubeconfig, or the pod's own account inside a cluster. Nothing is
+// asked of the cluster.
+func (t *Target) RESTConfig() (*rest.Config, error) {
+	config, err := t.config().ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("find the cluster: %w", err)
 	}

@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -19,13 +18,10 @@ func main() {
 	// The client library's own log says nothing that the commands do not.
 	ctrllog.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	root := cli.Command(cli.Config{
+	code := cli.Run(ctx, cli.Config{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Version: version.Version, Program: os.Args[0],
-	})
-	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "Error:", err)
-		stop()
-		os.Exit(1)
-	}
+		NoColor: os.Getenv("NO_COLOR") != "",
+	}, os.Args[1:])
+	stop()
+	os.Exit(code)
 }

@@ -1,8 +1,9 @@
 // Package apply puts rule sets into the kernel and reads them back, with iptables-save and
-// iptables-restore, and the proxy's address onto lo, with netlink.
+// iptables-restore, and with netlink the routing of marked packets and the proxy's address
+// on lo.
 //
-// Each load is one transaction of the kernel: on an error nothing has changed. It neither
-// decides which rules are right nor checks that they came to be.
+// Each load of a table is one transaction of the kernel. The package neither decides which
+// rules are right nor checks that they came to be.
 package apply
 
 import (
@@ -16,26 +17,25 @@ import (
 	"github.com/sluicemesh/sluice/initcontainer/rule"
 )
 
-// Tables is the nat table of one family, in the network namespace of the calling thread.
+// Tables is the tables of one family, in the network namespace of the calling thread.
 type Tables struct{ Tool host.Tool }
 
 // Read lists what belongs to the interception.
-func (t Tables) Read(ctx context.Context) (rule.Set, error) {
+func (t Tables) Read(ctx context.Context) (rule.Sets, error) {
 	out, err := run(ctx, t.Tool.Save, "")
 	if err != nil {
-		return rule.Set{}, fmt.Errorf("list %s rules: %w", t.Tool.Family, err)
+		return nil, fmt.Errorf("list %s rules: %w", t.Tool.Family, err)
 	}
-	set, err := rule.ParseSave(rule.Nat, out)
+	sets, err := rule.ParseSave(out)
 	if err != nil {
-		return rule.Set{}, fmt.Errorf("read %s rules: %w", t.Tool.Family, err)
+		return nil, fmt.Errorf("read %s rules: %w", t.Tool.Family, err)
 	}
-	return set, nil
+	return sets, nil
 }
 
-// Swap turns from, which must be what the kernel holds, into to. Packets meet one or the
-// other, never a mixture or nothing. On an error the kernel still holds from, unless ctx
-// ended: then it holds either.
-func (t Tables) Swap(ctx context.Context, from, to rule.Set) error {
+// Swap turns from, which must be what the kernel holds, into to. In each table packets meet
+// one or the other, never a mixture or nothing. On an error some tables may have changed.
+func (t Tables) Swap(ctx context.Context, from, to rule.Sets) error {
 	text := rule.Swap(from, to)
 	if text == "" {
 		return nil

@@ -30,7 +30,7 @@ const lockSeconds = 30
 type Tool struct {
 	Family  rule.Family
 	Flavour Flavour
-	Save    []string // lists the nat table in the form of iptables-save
+	Save    []string // lists all tables in the form of iptables-save
 	Restore []string // loads standard input in one transaction and keeps all it does not name
 	Ours    bool     // the nat table has a chain of the interception
 }
@@ -116,7 +116,7 @@ func open(f rule.Family, flavour Flavour) (Tool, error) {
 	}
 	t := Tool{
 		Family: f, Flavour: flavour,
-		Save:    []string{save, "-t", string(rule.Nat)},
+		Save:    []string{save},
 		Restore: []string{restore, "--noflush"},
 		Ours:    slices.ContainsFunc(chains, func(c string) bool { return rule.Chain(c).Private() }),
 	}

@@ -5,6 +5,7 @@
 package netlab
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -29,6 +30,14 @@ const (
 	Remote6  = "2001:4860:4860::8888"
 	Another4 = "9.9.9.9"
 	Another6 = "2620:fe::9"
+)
+
+// The addresses of a further link of the pod, see Attach.
+const (
+	Link4  = "10.88.0.1" // the pod's
+	Link6  = "fd00:88::1"
+	Guest4 = "10.88.0.2" // of whom it leads to
+	Guest6 = "fd00:88::2"
 )
 
 // Lab is two network namespaces joined by a pair of interfaces.
@@ -68,12 +77,60 @@ func New(t testing.TB, ipv6 bool) *Lab {
 	return l
 }
 
+// Attach gives a pod with IPv6 a further interface and returns the namespace it leads to:
+// a second network, or a guest, such as a virtual machine, for which the pod is the router.
+// On the given ports it answers as "guest".
+func (l *Lab) Attach(t testing.TB, name string, ports ...uint16) netns.NsHandle {
+	t.Helper()
+	guest := newNamespace(t)
+	must(t, In(l.Pod, func() error {
+		err := netlink.LinkAdd(&netlink.Veth{
+			LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: "eth0", PeerNamespace: netlink.NsFd(guest),
+		})
+		if err != nil {
+			return err
+		}
+		for _, file := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
+			if err := os.WriteFile("/proc/sys/net/"+file, []byte("1"), 0); err != nil {
+				return err
+			}
+		}
+		return address(name, Link4+"/24", Link6+"/64")
+	}))
+	must(t, In(guest, func() error {
+		if err := address("eth0", Guest4+"/24", Guest6+"/64"); err != nil {
+			return err
+		}
+		return errors.Join(route("", Link4), route("", Link6))
+	}))
+	must(t, In(l.Peer, func() error {
+		return errors.Join(route(Guest4+"/32", Pod4), route(Guest6+"/128", Pod6))
+	}))
+	for _, p := range ports {
+		serve(t, guest, server{port: p, handle: answer("guest")})
+	}
+	return guest
+}
+
+// route sends a range, everything if empty, to a gateway.
+func route(cidr, gateway string) error {
+	r := netlink.Route{Gw: net.ParseIP(gateway)}
+	if cidr != "" {
+		_, dst, err := net.ParseCIDR(cidr)
+		if err != nil {
+			return err
+		}
+		r.Dst = dst
+	}
+	return netlink.RouteAdd(&r)
+}
+
 // podRoutes gives the pod an address and a default route.
 func (l *Lab) podRoutes(addr, gateway string) error {
 	if err := address("eth0", addr); err != nil {
 		return err
 	}
-	return netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP(gateway)})
+	return route("", gateway)
 }
 
 // In runs fn on a thread of its own within a namespace and returns its error. fn must not

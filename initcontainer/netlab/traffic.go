@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netns"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,43 +27,20 @@ const originalDst = 80
 func (l *Lab) Serve(t testing.TB, podPorts, peerPorts []uint16) {
 	t.Helper()
 	for _, p := range podPorts {
-		serve(t, l.Pod, p, strconv.Itoa(int(p)))
+		serve(t, l.Pod, server{port: p, handle: answer(strconv.Itoa(int(p)))})
 	}
 	for _, p := range peerPorts {
-		serve(t, l.Peer, p, "remote")
+		serve(t, l.Peer, server{port: p, handle: answer("remote")})
 	}
 }
 
-// serve answers each connection with the listener's name and the address it was meant for.
-func serve(t testing.TB, ns netns.NsHandle, port uint16, name string) {
-	t.Helper()
-	for _, network := range []string{"tcp4", "tcp6"} {
-		var listener net.Listener
-		must(t, In(ns, func() (err error) {
-			listener, err = net.Listen(network, fmt.Sprintf(":%d", port))
-			return err
-		}))
-		var g errgroup.Group
-		g.Go(func() error { return answer(listener, name) })
-		t.Cleanup(func() {
-			must(t, listener.Close())
-			must(t, g.Wait())
-		})
-	}
-}
-
-func answer(listener net.Listener, name string) error {
-	for {
-		conn, err := listener.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+// answer says the listener's name, the address that the connection was meant for, and the
+// one it came from.
+func answer(name string) func(*net.TCPConn) {
+	return func(conn *net.TCPConn) {
+		from := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 		// A client that has given up is the client's failure.
-		_, _ = fmt.Fprintf(conn, "%s %s", name, meantFor(conn.(*net.TCPConn)))
-		_ = conn.Close()
+		_, _ = fmt.Fprintf(conn, "%s %s %s", name, meantFor(conn), from)
 	}
 }
 
@@ -108,6 +84,7 @@ type Owner struct{ UID, GID int }
 type Reached struct {
 	Listener string // port in the pod, "remote", "refused", or the system's error
 	Meant    string // the original destination, "" where there was no connection
+	From     string // the address that the listener saw the connection come from
 }
 
 // Dial connects from a namespace to an address and reports who answered. from may be the
@@ -127,14 +104,21 @@ func Dial(ns netns.NsHandle, owner Owner, from netip.Addr, to netip.AddrPort) Re
 	return r
 }
 
-// dial works with plain system calls, because the owner of a socket is that of the thread
-// which makes it.
 func dial(owner Owner, from netip.Addr, to netip.AddrPort) (r Reached, err error) {
-	if err := unix.Setfsgid(owner.GID); err != nil {
+	file, err := connect(connection{owner: owner, from: from}, to)
+	if err != nil {
 		return r, err
 	}
-	if err := unix.Setfsuid(owner.UID); err != nil {
-		return r, err
+	said, err := io.ReadAll(file)
+	words := append(strings.Fields(string(said)), "", "", "")
+	return Reached{Listener: words[0], Meant: words[1], From: words[2]}, errors.Join(err, file.Close())
+}
+
+// connect works with plain system calls, because the owner of a socket is that of the
+// thread which makes it. The caller closes the file.
+func connect(c connection, to netip.AddrPort) (file *os.File, err error) {
+	if err := c.owner.take(); err != nil {
+		return nil, err
 	}
 	family := unix.AF_INET
 	if to.Addr().Is6() {
@@ -142,30 +126,31 @@ func dial(owner Owner, from netip.Addr, to netip.AddrPort) (r Reached, err error
 	}
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return r, err
+		return nil, err
 	}
-	file := os.NewFile(uintptr(fd), "connection")
-	defer func() { err = errors.Join(err, file.Close()) }()
+	made := os.NewFile(uintptr(fd), "connection")
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, made.Close())
+		}
+	}()
 	limit := unix.Timeval{Sec: patience}
 	for _, option := range []int{unix.SO_SNDTIMEO, unix.SO_RCVTIMEO} {
 		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, option, &limit); err != nil {
-			return r, err
+			return nil, err
 		}
 	}
-	if from.IsValid() {
-		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(from, 0))); err != nil {
-			return r, fmt.Errorf("bind: %w", err)
+	if c.mark != 0 {
+		if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, c.mark), transparent(fd, to.Addr().Is6())); err != nil {
+			return nil, err
 		}
 	}
-	if err := unix.Connect(fd, sockaddr(to)); err != nil {
-		return r, err
+	if c.from.IsValid() {
+		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(c.from, 0))); err != nil {
+			return nil, fmt.Errorf("bind: %w", err)
+		}
 	}
-	said, err := io.ReadAll(file)
-	if err != nil {
-		return r, err
-	}
-	r.Listener, r.Meant, _ = strings.Cut(string(said), " ")
-	return r, nil
+	return made, unix.Connect(fd, sockaddr(to))
 }
 
 func sockaddr(a netip.AddrPort) unix.Sockaddr {

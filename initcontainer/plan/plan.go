@@ -1,11 +1,12 @@
-// Package plan decides which rules make the kernel capture what a capture.Config asks for.
+// Package plan decides what the kernel must hold to capture what a capture.Config asks for.
 //
-// Data in: the configuration and an address family. Data out: a rule.Set, each rule with
-// the reason why it exists. The verdict for each connection is Istio's; the rules are
-// not: a rule exists only if some connection would go elsewhere without it. It is pure.
+// Data in: the configuration and an address family. Data out: a Plan, each rule with the
+// reason why it exists. The verdict for each connection is Istio's; the rules are not: a
+// rule exists only if some connection would go elsewhere without it. It is pure.
 package plan
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -14,18 +15,58 @@ import (
 	"github.com/sluicemesh/sluice/initcontainer/rule"
 )
 
-// Build returns the rules of family f. It is the empty set for interception mode NONE.
-// c must pass its Validate.
-func Build(c capture.Config, f rule.Family) rule.Set {
-	if c.Mode == capture.None {
-		return rule.Set{}
+// The packet marks of mode TPROXY and the routing table that goes with it; Istio's numbers.
+// The proxy sets InboundMark, too, on its connections to the application.
+const (
+	InboundMark uint32 = 1337 // belongs to a connection that the proxy received, or its other half
+	SelfMark    uint32 = 1338 // is of the proxy's own call to its pod
+	LocalTable  int    = 133  // routes everything to this host
+)
+
+// Plan is what the kernel is to hold for one address family.
+type Plan struct {
+	Rules rule.Sets
+	// RouteMarked says that packets with InboundMark are routed by LocalTable: they belong
+	// to this host whatever their address is.
+	RouteMarked bool
+}
+
+// Text is the plan as commands: the input of iptables-restore and, in comments, what is
+// done besides.
+func (p Plan) Text(f rule.Family) string {
+	if !p.RouteMarked {
+		return rule.Swap(nil, p.Rules)
 	}
-	b := builder{config: c, family: f}
+	all := "0.0.0.0/0"
+	if f == rule.IPv6 {
+		all = "::/0"
+	}
+	return fmt.Sprintf("# ip -%d route add local %s dev lo table %d\n# ip -%d rule add fwmark %d lookup %d\n%s",
+		f, all, LocalTable, f, InboundMark, LocalTable, rule.Swap(nil, p.Rules))
+}
+
+// Build returns the plan of family f. It is empty for interception mode NONE. c must pass
+// its Validate. A plan that is not empty has a private chain in table nat.
+func Build(c capture.Config, f rule.Family) Plan {
+	if c.Mode == capture.None {
+		return Plan{Rules: rule.Sets{}}
+	}
+	b := builder{config: c, family: f, tproxy: c.Mode == capture.TProxy}
+	b.discard()
+	b.guests()
 	b.inbound()
 	b.outbound()
+	if b.tproxy {
+		b.marks()
+		b.divert()
+	}
 	b.redirect(rule.InRedirect, c.InboundPort, "to-inbound-listener")
 	b.redirect(rule.Redirect, c.OutboundPort, "to-outbound-listener")
-	return rule.SetOf(append(b.rules, b.jumps...))
+	plan := Plan{Rules: rule.Sets{rule.Nat: rule.SetOf(b.nat)}, RouteMarked: b.tproxy}
+	if len(b.mangle) > 0 {
+		plan.Rules[rule.Mangle] = rule.SetOf(b.mangle)
+	}
+	return plan
 }
 
 // ProxySource is the address from which the proxy and the agent call the application of
@@ -39,141 +80,67 @@ func ProxySource(f rule.Family) netip.Prefix {
 	return netip.MustParsePrefix("127.0.0.6/32")
 }
 
-// localhost is the one loopback address that even the proxy reaches directly.
-func localhost(f rule.Family) netip.Prefix {
-	if f == rule.IPv6 {
-		return netip.MustParsePrefix("::1/128")
-	}
-	return netip.MustParsePrefix("127.0.0.1/32")
-}
-
-// builder collects the rules of private chains and, apart, the jumps to them.
+// builder collects the rules of each table.
 type builder struct {
-	config capture.Config
-	family rule.Family
-	rules  []rule.Rule
-	jumps  []rule.Rule
+	config      capture.Config
+	family      rule.Family
+	tproxy      bool
+	nat, mangle []rule.Rule
 }
 
+// add appends a rule to chain c of table nat.
 func (b *builder) add(c rule.Chain, why string, t rule.Target, ms ...rule.Match) {
-	b.rules = append(b.rules, rule.Rule{Chain: c, Match: ms, Target: t, Why: why})
+	b.nat = append(b.nat, rule.Rule{Chain: c, Match: ms, Target: t, Why: why})
 }
 
-// jump sends the TCP packets of a built-in chain to a private one: no other protocol is
-// ever captured.
-func (b *builder) jump(from, to rule.Chain, why string) {
-	b.jumps = append(b.jumps, rule.Rule{Chain: from, Match: []rule.Match{rule.TCP()}, Target: rule.Jump(to), Why: why})
+// each appends a rule to chain c of table mangle, which holds for each packet.
+func (b *builder) each(c rule.Chain, why string, t rule.Target, ms ...rule.Match) {
+	b.mangle = append(b.mangle, rule.Rule{Chain: c, Match: ms, Target: t, Why: why})
 }
 
 // redirect fills chain c, which sends to a listener, where some rule jumps to it.
 func (b *builder) redirect(c rule.Chain, port uint16, why string) {
-	if !slices.ContainsFunc(b.rules, func(r rule.Rule) bool { return r.Target == rule.Jump(c) }) {
-		return
+	if leadsTo(b.nat, c) {
+		b.add(c, why, rule.RedirectTo(port), rule.TCP())
 	}
-	b.add(c, why, rule.RedirectTo(port), rule.TCP())
 }
 
-// inbound plans what reaches the pod from outside. Packets over lo are not new to nat when
-// they get to PREROUTING, so the pod's own connections never meet these rules.
-func (b *builder) inbound() {
-	ports := b.config.InboundPorts
-	switch {
-	case ports.All:
-		excluded := append([]uint16{b.config.TunnelPort}, b.config.InboundExcludePorts...)
-		for i, p := range unique(excluded) {
-			why := "exclude-inbound-port"
-			if i == 0 {
-				why = "tunnel"
-			}
-			b.add(rule.Inbound, why, rule.Return, rule.TCP(), rule.ToPort(p))
-		}
-		b.add(rule.Inbound, "inbound", rule.Jump(rule.InRedirect), rule.TCP())
-	default:
-		list := slices.DeleteFunc(unique(ports.List), func(p uint16) bool { return p == b.config.TunnelPort })
-		for _, p := range list {
-			b.add(rule.Inbound, "inbound-port", rule.Jump(rule.InRedirect), rule.TCP(), rule.ToPort(p))
-		}
-		if len(list) == 0 {
-			return
-		}
-	}
-	b.jump(rule.Prerouting, rule.Inbound, "inbound")
+func leadsTo(rules []rule.Rule, c rule.Chain) bool {
+	return slices.ContainsFunc(rules, func(r rule.Rule) bool { return r.Target == rule.Jump(c) })
 }
 
-// outbound plans what processes of the pod send. The order decides: exclusions by port
-// beat everything, then come the proxy's own connections, then local ones, then the
-// user's choice.
-func (b *builder) outbound() {
-	for _, p := range unique(b.config.OutboundExcludePorts) {
-		b.add(rule.Outbound, "exclude-outbound-port", rule.Return, rule.TCP(), rule.ToPort(p))
+// localhost is what even the proxy reaches directly over lo.
+func (b *builder) localhost() netip.Prefix {
+	if b.family == rule.IPv6 {
+		return netip.MustParsePrefix("::1/128")
 	}
-	b.add(rule.Outbound, "proxy-to-application", rule.Return, rule.From(ProxySource(b.family)), rule.OverLoopback())
-	b.proxy()
-	if !b.capturesLoopback() {
-		b.add(rule.Outbound, "local", rule.Return, rule.OverLoopback())
-	} else {
-		b.add(rule.Outbound, "localhost", rule.Return, rule.To(localhost(b.family)))
-	}
-	b.ranges("exclude-outbound-range", rule.Return, b.config.OutboundExcludeRanges)
-	for _, p := range unique(b.config.OutboundPorts) {
-		b.add(rule.Outbound, "outbound-port", rule.Jump(rule.Redirect), rule.TCP(), rule.ToPort(p))
-	}
-	if b.config.OutboundRanges.All {
-		b.add(rule.Outbound, "outbound", rule.Jump(rule.Redirect))
-	} else {
-		b.ranges("outbound-range", rule.Jump(rule.Redirect), b.config.OutboundRanges.Prefixes)
-	}
-	b.jump(rule.Output, rule.Outbound, "outbound")
+	return b.config.Loopback.Masked()
 }
 
-// proxy plans the proxy's own connections: left alone, but for those to the pod itself.
-//
-// An application that calls a Service may be sent back to its own pod by the proxy; that
-// connection goes over lo and must still pass the inbound listener. Unlike in Istio, where
-// the first owner's rules hide those of the next, all owners form one set: a process with
-// any of the UIDs or GIDs is the proxy.
-func (b *builder) proxy() {
-	var owners []rule.Match
+// owners are the conditions of which the proxy's packets meet at least one. Unlike in
+// Istio, where the first owner's rules hide those of the next, all owners form one set: a
+// process with any of the UIDs or GIDs is the proxy.
+func (b *builder) owners() []rule.Match {
+	var out []rule.Match
 	for _, id := range unique(b.config.ProxyUIDs) {
-		owners = append(owners, rule.ByUID(id))
+		out = append(out, rule.ByUID(id))
 	}
 	for _, id := range unique(b.config.ProxyGIDs) {
-		owners = append(owners, rule.ByGID(id))
+		out = append(out, rule.ByGID(id))
 	}
-	for _, owner := range owners {
-		b.add(rule.Outbound, "call-to-self", rule.Jump(rule.InRedirect),
-			rule.To(localhost(b.family)).Negate(), rule.OverLoopback(), rule.TCP(),
-			rule.ToPort(b.config.TunnelPort).Negate(), owner)
-	}
-	for _, owner := range owners {
-		b.add(rule.Outbound, "proxy", rule.Return, owner)
-	}
+	return out
 }
 
-// ranges adds a rule for each range of this family.
-func (b *builder) ranges(why string, t rule.Target, list []netip.Prefix) {
-	var seen []netip.Prefix
+// ours returns the ranges of this family, masked, each once, in order.
+func (b *builder) ours(list []netip.Prefix) []netip.Prefix {
+	var out []netip.Prefix
 	for _, p := range list {
 		p = p.Masked()
-		if p.Addr().Is4() != (b.family == rule.IPv4) || slices.Contains(seen, p) {
-			continue
-		}
-		seen = append(seen, p)
-		if p.Bits() == 0 { // the kernel does not store a condition that always holds
-			b.add(rule.Outbound, why, t)
-		} else {
-			b.add(rule.Outbound, why, t, rule.To(p))
+		if p.Addr().Is4() == (b.family == rule.IPv4) && !slices.Contains(out, p) {
+			out = append(out, p)
 		}
 	}
-}
-
-// capturesLoopback reports whether the user asks for a loopback range of this family.
-// Then what applications send over lo is not left alone wholesale. (In Istio a range of
-// one family opens both.)
-func (b *builder) capturesLoopback() bool {
-	return slices.ContainsFunc(b.config.OutboundRanges.Prefixes, func(p netip.Prefix) bool {
-		return p.Addr().Is4() == (b.family == rule.IPv4) && p.Addr().IsLoopback()
-	})
+	return out
 }
 
 // unique drops repetitions and keeps the order; the result is new.

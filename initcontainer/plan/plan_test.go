@@ -30,7 +30,7 @@ func TestBuild(t *testing.T) {
 		}
 		var out bytes.Buffer
 		for _, f := range []rule.Family{rule.IPv4, rule.IPv6} {
-			fmt.Fprintf(&out, "# %s\n%s", f, rule.Swap(rule.Set{}, Build(config, f)))
+			fmt.Fprintf(&out, "# %s\n%s", f, Build(config, f).Text(f))
 		}
 		return out.Bytes()
 	})

@@ -14,11 +14,16 @@ type Key uint8
 const (
 	Source      Key = iota + 1 // address range
 	Destination                // address range
+	InLink                     // interface it came in by
 	OutLink                    // interface it leaves by
 	Protocol                   // "tcp"
 	DestPort                   // TCP port; needs Protocol
 	OwnerUID                   // of the process that sends it
 	OwnerGID                   // of the process that sends it
+	PacketMark                 // number that the host's other parts see with the packet
+	ConnMark                   // number that is kept with its connection
+	ConnState                  // of its connection: NEW, ESTABLISHED, INVALID and others
+	ConnDir                    // ORIGINAL for packets from who opened the connection, else REPLY
 	Other                      // anything else, only in parsed rules; the value is iptables' own text
 )
 
@@ -39,8 +44,17 @@ func From(p netip.Prefix) Match { return Match{Key: Source, Value: p.Masked().St
 // of length 0: the kernel does not store what always holds.
 func To(p netip.Prefix) Match { return Match{Key: Destination, Value: p.Masked().String()} }
 
+// Lo is the interface by which the pod talks to itself.
+const Lo = "lo"
+
+// Leaving holds for packets that leave by the named interface.
+func Leaving(link string) Match { return Match{Key: OutLink, Value: link} }
+
+// Entering holds for packets that came in by the named interface.
+func Entering(link string) Match { return Match{Key: InLink, Value: link} }
+
 // OverLoopback holds for packets that leave by lo.
-func OverLoopback() Match { return Match{Key: OutLink, Value: "lo"} }
+func OverLoopback() Match { return Leaving(Lo) }
 
 // ToPort holds for packets to TCP port p.
 func ToPort(p uint16) Match { return Match{Key: DestPort, Value: strconv.Itoa(int(p))} }
@@ -55,46 +69,73 @@ func ByGID(id uint32) Match {
 	return Match{Key: OwnerGID, Value: strconv.FormatUint(uint64(id), 10)}
 }
 
+// Marked holds for packets with exactly that mark.
+func Marked(mark uint32) Match { return Match{Key: PacketMark, Value: hex(mark)} }
+
+// OfMarked holds for packets of a connection with exactly that mark.
+func OfMarked(mark uint32) Match { return Match{Key: ConnMark, Value: hex(mark)} }
+
+// Invalid holds for packets that fit no connection, whatever their protocol.
+func Invalid() Match { return Match{Key: ConnState, Value: "INVALID"} }
+
+// Established holds for packets of a connection that has seen packets both ways.
+func Established() Match { return Match{Key: ConnState, Value: "ESTABLISHED"} }
+
+// FromOpener holds for packets sent by the side that opened the connection.
+func FromOpener() Match { return Match{Key: ConnDir, Value: "ORIGINAL"} }
+
+func hex(n uint32) string { return "0x" + strconv.FormatUint(uint64(n), 16) }
+
 // Negate is the opposite condition.
 func (m Match) Negate() Match {
 	m.Not = !m.Not
 	return m
 }
 
-// option is how iptables spells a key, and the extension that has to be loaded before.
-func (k Key) option() (flag, module string) {
+// option is how iptables spells a key.
+func (k Key) option() option {
 	switch k {
 	case Source:
-		return "-s", ""
+		return option{"-s", ""}
 	case Destination:
-		return "-d", ""
+		return option{"-d", ""}
+	case InLink:
+		return option{"-i", ""}
 	case OutLink:
-		return "-o", ""
+		return option{"-o", ""}
 	case Protocol:
-		return "-p", ""
+		return option{"-p", ""}
 	case DestPort:
-		return "--dport", "tcp"
+		return option{"--dport", "tcp"}
 	case OwnerUID:
-		return "--uid-owner", "owner"
+		return option{"--uid-owner", "owner"}
 	case OwnerGID:
-		return "--gid-owner", "owner"
+		return option{"--gid-owner", "owner"}
+	case PacketMark:
+		return option{"--mark", "mark"}
+	case ConnMark:
+		return option{"--mark", "connmark"}
+	case ConnState:
+		return option{"--ctstate", "conntrack"}
+	case ConnDir:
+		return option{"--ctdir", "conntrack"}
 	case Other: // its value is spelled out
 	}
-	return "", ""
+	return option{}
 }
 
 // words is the condition as arguments of iptables.
 func (m Match) words() []string {
-	flag, module := m.Key.option()
+	o := m.Key.option()
 	var out []string
-	if module != "" {
-		out = append(out, "-m", module)
+	if o.module != "" {
+		out = append(out, "-m", o.module)
 	}
 	if m.Not {
 		out = append(out, "!")
 	}
-	if flag != "" {
-		out = append(out, flag)
+	if o.flag != "" {
+		out = append(out, o.flag)
 	}
 	return append(out, m.Value)
 }

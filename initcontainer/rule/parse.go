@@ -23,7 +23,7 @@ func Parse(line string) (Rule, error) {
 		return Rule{}, fmt.Errorf("rule %q: nothing after the chain", line)
 	}
 	r := Rule{Chain: Chain(words[1]), text: text}
-	not := false
+	not, module := false, ""
 	for words = words[2:]; len(words) > 0; {
 		if words[0] == "!" {
 			not, words = true, words[1:]
@@ -39,7 +39,10 @@ func Parse(line string) (Rule, error) {
 			r.Target = target(flag, words[1:])
 			break
 		}
-		r.add(flag, values, not)
+		if flag == "-m" {
+			module = strings.Join(values, " ")
+		}
+		r.add(option{flag, module}, strings.Join(values, " "), not)
 		not, words = false, words[n:]
 	}
 	return r, nil
@@ -54,26 +57,38 @@ func target(flag string, words []string) Target {
 	return Target(text)
 }
 
-// add takes one option with its values into r.
-func (r *Rule) add(flag string, values []string, not bool) {
-	value := strings.Join(values, " ")
-	if flag == "-m" && (value == "tcp" || value == "owner" || value == "comment") {
-		// Implied by its options. Other extensions may match without any, as socket does.
+// option is a flag of a rule and the extension that it belongs to, "" for the flags of
+// iptables itself. Extensions have flags of the same name.
+type option struct{ flag, module string }
+
+// implied reports whether the extension is there only for its options. Others may match
+// without any, as socket does.
+func implied(module string) bool {
+	switch module {
+	case "tcp", "owner", "comment", "mark", "connmark", "conntrack":
+		return true
+	}
+	return false
+}
+
+// add takes one option with its value into r.
+func (r *Rule) add(o option, value string, not bool) {
+	if o.flag == "-m" && implied(value) {
 		return
 	}
-	if why, ours := strings.CutPrefix(value, whyPrefix); ours && flag == "--comment" && r.Why == "" {
+	if why, ours := strings.CutPrefix(value, whyPrefix); ours && o.flag == "--comment" && r.Why == "" {
 		r.Why = why
 		return
 	}
 	for k := Source; k < Other; k++ {
-		if name, _ := k.option(); name == flag {
+		if own := k.option(); own.flag == o.flag && (own.module == "" || own.module == o.module) {
 			if value, always := canonical(k, value); !always || not {
 				r.Match = append(r.Match, Match{Key: k, Not: not, Value: value})
 			}
 			return
 		}
 	}
-	r.Match = append(r.Match, Match{Key: Other, Not: not, Value: strings.TrimSpace(flag + " " + value)})
+	r.Match = append(r.Match, Match{Key: Other, Not: not, Value: strings.TrimSpace(o.flag + " " + value)})
 }
 
 // canonical writes a value as the constructors of Match do, and reports whether the
@@ -95,7 +110,11 @@ func canonical(k Key, value string) (text string, always bool) {
 		if n, err := strconv.ParseUint(value, 10, 32); err == nil {
 			return strconv.FormatUint(n, 10), false
 		}
-	case OutLink, Other: // written one way only
+	case PacketMark, ConnMark:
+		if n, err := strconv.ParseUint(value, 0, 32); err == nil {
+			return hex(uint32(n)), false
+		}
+	case InLink, OutLink, ConnState, ConnDir, Other: // written one way only
 	}
 	return value, false
 }

@@ -26,13 +26,22 @@ func (f Family) String() string { return "IPv" + strconv.Itoa(int(f)) }
 // Table is a table of the kernel.
 type Table string
 
-// Nat decides once for each connection where it goes; its verdict holds for all packets.
-const Nat Table = "nat"
+// The tables in use.
+const (
+	// Nat decides once for each connection where it goes; its verdict holds for all packets.
+	Nat Table = "nat"
+	// Mangle sees each packet, before Nat does.
+	Mangle Table = "mangle"
+)
+
+// Tables lists the tables in use, in the order in which a packet meets them.
+func Tables() []Table { return []Table{Mangle, Nat} }
 
 // Chain is the name of a chain.
 type Chain string
 
-// The chains in use. Users look for the private ones by these names.
+// The chains in use. Users look for the private ones by these names. A name may stand for
+// a chain in each table.
 const (
 	Prerouting Chain = "PREROUTING"        // built in: what reaches the pod
 	Output     Chain = "OUTPUT"            // built in: what the pod sends
@@ -40,6 +49,9 @@ const (
 	InRedirect Chain = "ISTIO_IN_REDIRECT" // to the inbound listener
 	Outbound   Chain = "ISTIO_OUTPUT"      // which outbound connections are captured
 	Redirect   Chain = "ISTIO_REDIRECT"    // to the outbound listener
+	Guests     Chain = "ISTIO_GUESTS"      // which connections of guests of the pod are captured
+	Divert     Chain = "ISTIO_TPROXY"      // to the inbound listener, addresses unchanged
+	Discard    Chain = "ISTIO_DROP"        // what fits no connection
 )
 
 const privatePrefix = "ISTIO_"
@@ -51,8 +63,18 @@ func (c Chain) Private() bool { return strings.HasPrefix(string(c), privatePrefi
 // Target is what happens to a packet that matches, as iptables writes it after -j.
 type Target string
 
-// Return goes back to the calling chain: the packet is left alone.
-const Return Target = "RETURN"
+// Targets without options. What they keep or take is the whole of a mark, spelled out as
+// iptables lists it.
+const (
+	// Return goes back to the calling chain: the packet is left alone.
+	Return Target = "RETURN"
+	// Drop throws the packet away.
+	Drop Target = "DROP"
+	// KeepMark gives the packet's mark to its connection.
+	KeepMark Target = "CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff"
+	// TakeMark gives the connection's mark to the packet.
+	TakeMark Target = "CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff"
+)
 
 // Jump continues in chain c.
 func Jump(c Chain) Target { return Target(c) }
@@ -61,6 +83,23 @@ func Jump(c Chain) Target { return Target(c) }
 func RedirectTo(port uint16) Target {
 	return Target("REDIRECT --to-ports " + strconv.Itoa(int(port)))
 }
+
+// Mark gives the packet a mark.
+func Mark(mark uint32) Target { return Target("MARK --set-xmark " + hex(mark) + allBits) }
+
+// DivertTo hands packets of family f to the listener on a port of this host, with the
+// addresses they have, and marks them. It is for PREROUTING of Mangle; its rule must match
+// a protocol.
+func DivertTo(f Family, port uint16, mark uint32) Target {
+	any := "0.0.0.0"
+	if f == IPv6 {
+		any = "::"
+	}
+	return Target("TPROXY --on-port " + strconv.Itoa(int(port)) + " --on-ip " + any + " --tproxy-mark " + hex(mark) + allBits)
+}
+
+// allBits is the mask of a mark that is used as a whole.
+const allBits = "/0xffffffff"
 
 // whyPrefix marks the comments of this program's rules.
 const whyPrefix = "sluice/"

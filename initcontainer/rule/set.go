@@ -6,11 +6,27 @@ import (
 	"strings"
 )
 
-// Set is all that belongs to the interception in the nat table of one family: its chains
-// and, in order, its rules, those of built-in chains included. The zero Set is nothing.
+// Set is all that belongs to the interception in one table of one family: its chains and,
+// in order, its rules, those of built-in chains included. The zero Set is nothing.
 type Set struct {
 	Chains []Chain // private chains
 	Rules  []Rule
+}
+
+// Sets is all that belongs to the interception in one family. A table that holds nothing
+// of it has no entry.
+type Sets map[Table]Set
+
+// Empty reports whether no table holds anything.
+func (s Sets) Empty() bool { return len(s) == 0 }
+
+// Len is the number of rules in all tables.
+func (s Sets) Len() int {
+	n := 0
+	for _, set := range s {
+		n += len(set.Rules)
+	}
+	return n
 }
 
 // SetOf is the set of the given rules; its chains are the private ones that hold a rule.
@@ -24,33 +40,49 @@ func SetOf(rules []Rule) Set {
 	return s
 }
 
-// ParseSave reads the output of iptables-save: the interception's part of table t. Rules
-// and chains of others are left out, whatever they hold.
-func ParseSave(t Table, save string) (Set, error) {
-	var s Set
+// ParseSave reads the output of iptables-save: the interception's part of the tables in
+// use. Rules and chains of others are left out, whatever they hold.
+func ParseSave(save string) (Sets, error) {
+	sets := Sets{}
 	var table Table
 	for line := range strings.Lines(save) {
 		line = strings.TrimSpace(line)
-		switch {
-		case strings.HasPrefix(line, "*"):
-			table = Table(line[1:])
-		case table != t:
-		case strings.HasPrefix(line, ":"):
-			name, _, _ := strings.Cut(line[1:], " ")
-			if c := Chain(name); c.Private() {
-				s.Chains = append(s.Chains, c)
-			}
-		case strings.HasPrefix(line, "-A "):
-			r, err := Parse(line)
-			if err != nil {
-				return Set{}, fmt.Errorf("table %s: %w", t, err)
-			}
-			if r.Owned() {
-				s.Rules = append(s.Rules, r)
-			}
+		if name, ok := strings.CutPrefix(line, "*"); ok {
+			table = Table(name)
+			continue
+		}
+		if !slices.Contains(Tables(), table) {
+			continue
+		}
+		set := sets[table]
+		if err := set.read(line); err != nil {
+			return nil, fmt.Errorf("table %s: %w", table, err)
+		}
+		if !set.Empty() {
+			sets[table] = set
 		}
 	}
-	return s, nil
+	return sets, nil
+}
+
+// read takes a line within a table into s, if it is of the interception.
+func (s *Set) read(line string) error {
+	switch {
+	case strings.HasPrefix(line, ":"):
+		name, _, _ := strings.Cut(line[1:], " ")
+		if c := Chain(name); c.Private() {
+			s.Chains = append(s.Chains, c)
+		}
+	case strings.HasPrefix(line, "-A "):
+		r, err := Parse(line)
+		if err != nil {
+			return err
+		}
+		if r.Owned() {
+			s.Rules = append(s.Rules, r)
+		}
+	}
+	return nil
 }
 
 // Empty reports whether the set holds nothing.
@@ -67,16 +99,32 @@ func (s Set) In(c Chain) []Rule {
 	return out
 }
 
-// Swap is the input of "iptables-restore --noflush" that turns from into to, in one
-// transaction of the kernel: before it all packets meet from, after it all meet to, and a
-// failure changes nothing. from must be what the table holds, else the transaction fails.
-// Rules and chains of others are not named in it. It is empty when there is nothing to do.
-func Swap(from, to Set) string {
+// Swap is the input of "iptables-restore --noflush" that turns from into to: one
+// transaction of the kernel for each table, before which all packets meet from and after
+// which all meet to. When one fails, tables named before it have changed, others have not.
+// Tables that are filled come before those that are emptied, so that what was captured and
+// is to be stays captured in between. from must be what the tables hold, else the
+// transaction fails. Rules and chains of others are not named. It is empty when there is
+// nothing to do.
+func Swap(from, to Sets) string {
+	var b strings.Builder
+	for _, filled := range []bool{true, false} {
+		for _, t := range Tables() {
+			if to[t].Empty() != filled {
+				b.WriteString(swap(t, from[t], to[t]))
+			}
+		}
+	}
+	return b.String()
+}
+
+// swap is the part of Swap for one table.
+func swap(t Table, from, to Set) string {
 	if from.Empty() && to.Empty() {
 		return ""
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "*%s\n", Nat)
+	fmt.Fprintf(&b, "*%s\n", t)
 	for _, c := range to.Chains {
 		if slices.Contains(from.Chains, c) {
 			fmt.Fprintf(&b, "-F %s\n", c)

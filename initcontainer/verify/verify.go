@@ -15,12 +15,12 @@ import (
 
 // Reader lists what of the interception the kernel holds.
 type Reader interface {
-	Read(context.Context) (rule.Set, error)
+	Read(context.Context) (rule.Sets, error)
 }
 
 // Mismatch is the error for rules that are not as planned. It is not empty.
 type Mismatch struct {
-	Differences []string // each names the chain and the rule
+	Differences []string // each names the table and the chain or rule
 }
 
 // Error lists all differences.
@@ -30,7 +30,7 @@ func (m *Mismatch) Error() string {
 
 // Check reads the kernel and compares it with want. The error is a *Mismatch where the
 // rules differ, another where they could not be read.
-func Check(ctx context.Context, kernel Reader, want rule.Set) error {
+func Check(ctx context.Context, kernel Reader, want rule.Sets) error {
 	got, err := kernel.Read(ctx)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
@@ -39,21 +39,11 @@ func Check(ctx context.Context, kernel Reader, want rule.Set) error {
 }
 
 // Compare returns nil when got has the same chains and in each the same rules in the same
-// order as want, else a *Mismatch. The order of chains does not count.
-func Compare(want, got rule.Set) error {
+// order as want, in every table, else a *Mismatch. The order of chains does not count.
+func Compare(want, got rule.Sets) error {
 	var m Mismatch
-	for _, c := range got.Chains {
-		if !slices.Contains(want.Chains, c) {
-			m.add("extra chain %s", c)
-		}
-	}
-	for _, c := range want.Chains {
-		if !slices.Contains(got.Chains, c) {
-			m.add("missing chain %s", c)
-		}
-	}
-	for _, c := range chains(want, got) {
-		m.chain(want.In(c), got.In(c))
+	for _, t := range rule.Tables() {
+		differences{&m, t}.between(want[t], got[t])
 	}
 	if len(m.Differences) == 0 {
 		return nil
@@ -61,28 +51,50 @@ func Compare(want, got rule.Set) error {
 	return &m
 }
 
+// differences adds those of one table to a Mismatch.
+type differences struct {
+	to    *Mismatch
+	table rule.Table
+}
+
+func (d differences) between(want, got rule.Set) {
+	for _, c := range got.Chains {
+		if !slices.Contains(want.Chains, c) {
+			d.add("extra chain %s", c)
+		}
+	}
+	for _, c := range want.Chains {
+		if !slices.Contains(got.Chains, c) {
+			d.add("missing chain %s", c)
+		}
+	}
+	for _, c := range chains(want, got) {
+		d.chain(want.In(c), got.In(c))
+	}
+}
+
 // chain compares the rules of one chain: first which there are, then their order.
-func (m *Mismatch) chain(want, got []rule.Rule) {
-	before := len(m.Differences)
+func (d differences) chain(want, got []rule.Rule) {
+	before := len(d.to.Differences)
 	for _, r := range without(want, got) {
-		m.add("missing rule %q", r)
+		d.add("missing rule %q", r)
 	}
 	for _, r := range without(got, want) {
-		m.add("extra rule %q", r)
+		d.add("extra rule %q", r)
 	}
-	if len(m.Differences) > before {
+	if len(d.to.Differences) > before {
 		return
 	}
 	for i := range want {
 		if !want[i].Equal(got[i]) {
-			m.add("reordered rule %q: it stands where %q belongs", got[i], want[i])
+			d.add("reordered rule %q: it stands where %q belongs", got[i], want[i])
 			return // the rest follows from the first
 		}
 	}
 }
 
-func (m *Mismatch) add(format string, args ...any) {
-	m.Differences = append(m.Differences, fmt.Sprintf(format, args...))
+func (d differences) add(format string, args ...any) {
+	d.to.Differences = append(d.to.Differences, string(d.table)+": "+fmt.Sprintf(format, args...))
 }
 
 // without returns the rules of a that b lacks; a rule that a has more often than b is

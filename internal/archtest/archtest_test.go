@@ -35,7 +35,7 @@ var allowed = map[string][]string{
 	"e2e":           {"manifests", "cli"},
 	"docs":          {"agent/command", "cli", "webhook/policy"}, // the reference pages quote help and decisions
 	"bench":         {"webhook", "initcontainer", "agent", "xds", "e2e"},
-	"internal":      {"internal/problem", "internal/ports", "internal/identity", "internal/suggest"},
+	"internal":      {"internal/problem", "internal/ports", "internal/identity", "internal/suggest", "internal/meta"},
 
 	"xds":              {"xds"},
 	"xds/ir":           {},
@@ -61,7 +61,7 @@ var pure = []string{
 	"initcontainer/rule", "initcontainer/plan",
 	"agent/bootstrap",
 	"xds/api", "xds/ir", "xds/link", "xds/view", "xds/names", "xds/class", "xds/envoy", "xds/incr",
-	"internal/problem", "internal/ports", "internal/capture", "internal/nodemeta", "internal/identity", "internal/routetable", "internal/suggest",
+	"internal/problem", "internal/ports", "internal/capture", "internal/nodemeta", "internal/identity", "internal/routetable", "internal/suggest", "internal/proxystats",
 }
 
 // impure are imports that a pure package must not have, with the reason.

@@ -40,6 +40,17 @@ type Ports struct {
 	List []uint16 // in the user's order; empty when All
 }
 
+// Groups selects processes by their primary group: all, or those of a list. The zero value
+// selects none.
+type Groups struct {
+	All  bool
+	List []uint32 // at most MaxGroups; empty when All
+}
+
+// MaxGroups is how many groups can be listed: the legacy kernel interface takes no more
+// conditions in one rule.
+const MaxGroups = 64
+
 // Config says what is captured. It is a value; Validate tells whether rules can be made
 // from it.
 type Config struct {
@@ -61,6 +72,17 @@ type Config struct {
 	// guest of the pod (a virtual machine, a container in it) and is treated as outbound.
 	ExcludeInterfaces []string // left alone in both directions (-c)
 	VirtualInterfaces []string // (-k)
+
+	// Beyond here Args writes only DropInvalid: the rest comes from the environment alone.
+
+	// DropInvalid asks for packets of no known connection, of any protocol, to be dropped
+	// before they reach the pod's sockets, which would reset connections for them.
+	DropInvalid         bool
+	OwnerGroups         Groups   // whose processes' outbound connections are captured
+	OwnerGroupsExcluded []uint32 // whose are not, only with OwnerGroups.All
+	// Loopback is what the proxy reaches directly in IPv4 when it calls its own pod; it lies
+	// in 127.0.0.0/8. In IPv6 that is always ::1.
+	Loopback netip.Prefix
 }
 
 // Default is the configuration of a pod without any annotation: all outbound and all
@@ -75,12 +97,18 @@ func Default() Config {
 		Mode:           Redirect,
 		OutboundRanges: Ranges{All: true},
 		InboundPorts:   Ports{All: true},
+		OwnerGroups:    Groups{All: true},
+		Loopback:       netip.MustParsePrefix(localhost),
 	}
 }
 
+// localhost is the loopback address of IPv4, as a range.
+const localhost = "127.0.0.1/32"
+
 // Args writes c as the arguments of sluice-init, in the order and spelling that Istio's
 // init container uses (first the word "istio-iptables"). Options at their implied value
-// (tunnel port, a GID list equal to the UID list, empty lists of -q, -o, -k and -c) are left out.
+// (tunnel port, a GID list equal to the UID list, empty lists of -q, -o, -k and -c, --drop-invalid) are left out, and so is
+// what has no flag: the owner groups and Loopback.
 func (c Config) Args() []string {
 	args := []string{
 		"istio-iptables",
@@ -112,6 +140,9 @@ func (c Config) Args() []string {
 	}
 	if len(c.ExcludeInterfaces) > 0 {
 		args = append(args, "-c", strings.Join(c.ExcludeInterfaces, ","))
+	}
+	if c.DropInvalid {
+		args = append(args, "--drop-invalid")
 	}
 	return args
 }

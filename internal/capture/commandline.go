@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 )
@@ -17,6 +19,14 @@ type Options struct {
 	Flavour     string // "nft" or "legacy" where the user forces one, "" to detect it
 	LogLevel    string // "debug", "info", "warn", "error" or "none"
 	LogJSON     bool   // one JSON object a line
+
+	SkipApply    bool          // write no rules, take out none
+	Validate     bool          // find out with connections of one's own whether rules are in force
+	ProbePort    uint16        // where those connections go; nothing listens there
+	ProbeTimeout time.Duration // how long they are tried, above 0
+	DualStack    bool          // both address families count for Validate, not just the pod's first
+	// Notes are what the user set to no effect, one sentence each.
+	Notes []string
 }
 
 // HelpRequested is the error of Parse for -h and --help. Its text is the whole usage.
@@ -66,25 +76,29 @@ func Parse(args []string, env func(string) string) (Config, Options, error) {
 }
 
 // Validate says why no rules can be made from c, nil when they can. It refuses what would
-// leak or loop: a mode that is not implemented, no owner to exempt, a port 0 to send to.
+// leak or loop: an unknown mode, no owner to exempt, a port 0 to send to.
 func (c Config) Validate() error {
 	switch {
 	case c.Mode == None:
 		return nil
-	case c.Mode == TProxy:
-		return errors.New("interception mode TPROXY is not supported: use REDIRECT")
-	case c.Mode != Redirect:
-		return fmt.Errorf("unknown interception mode %q: use REDIRECT or NONE", c.Mode)
+	case c.Mode != Redirect && c.Mode != TProxy:
+		return fmt.Errorf("unknown interception mode %q: use REDIRECT, TPROXY or NONE", c.Mode)
 	case c.OutboundPort == 0 || c.InboundPort == 0:
 		return errors.New("capture port 0: nothing can listen on it")
 	case c.OutboundPort == c.InboundPort:
 		return fmt.Errorf("capture port %d is used for both directions: the proxy needs one each", c.InboundPort)
-	case len(c.ExcludeInterfaces) > 0 || len(c.VirtualInterfaces) > 0:
-		return errors.New("rules for single interfaces are not supported: leave -c and -k out")
 	case len(c.ProxyUIDs) == 0 && len(c.ProxyGIDs) == 0:
 		return errors.New("no proxy UID or GID: the proxy's own traffic would be sent back to it")
+	case len(c.OwnerGroups.List) > MaxGroups || len(c.OwnerGroupsExcluded) > MaxGroups:
+		return fmt.Errorf("more than %d owner groups: the kernel does not take so many", MaxGroups)
+	case !isLoopback(c.Loopback):
+		return fmt.Errorf("loopback range %s does not lie in 127.0.0.0/8", c.Loopback)
 	}
 	return nil
+}
+
+func isLoopback(p netip.Prefix) bool {
+	return p.IsValid() && p.Addr().Is4() && p.Addr().IsLoopback() && p.Bits() >= 8
 }
 
 // line is what Parse fills.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -31,11 +32,12 @@ func TestParseDefaultPod(t *testing.T) {
 		ProxyUIDs: []uint32{1337}, ProxyGIDs: []uint32{1337}, Mode: Redirect,
 		OutboundRanges: Ranges{All: true}, InboundPorts: Ports{All: true},
 		InboundExcludePorts: []uint16{15090, 15021, 15020},
+		OwnerGroups:         Groups{All: true}, Loopback: netip.MustParsePrefix("127.0.0.1/32"),
 	}
 	if diff := cmp.Diff(want, got, equal...); diff != "" {
 		t.Errorf("Parse (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(Options{LogLevel: "info"}, opt); diff != "" {
+	if diff := cmp.Diff(Options{LogLevel: "info", ProbePort: 15002, ProbeTimeout: 5 * time.Second}, opt); diff != "" {
 		t.Errorf("options (-want +got):\n%s", diff)
 	}
 }
@@ -44,6 +46,7 @@ func TestParseValues(t *testing.T) {
 	builtin := Config{
 		OutboundPort: 15001, InboundPort: 15006, TunnelPort: 15008,
 		ProxyUIDs: []uint32{1337}, ProxyGIDs: []uint32{1337}, Mode: Redirect,
+		OwnerGroups: Groups{All: true}, Loopback: netip.MustParsePrefix("127.0.0.1/32"),
 	}
 	tests := []struct {
 		name string
@@ -64,13 +67,33 @@ func TestParseValues(t *testing.T) {
 				c.ProxyUIDs, c.ProxyGIDs = []uint32{9}, []uint32{9}
 			}},
 		{"flag beats environment", []string{"-i", ""}, map[string]string{"ISTIO_SERVICE_CIDR": "*"}, func(*Config, *Options) {}},
-		{"flag beats a refused environment", []string{"-m", "NONE"}, map[string]string{"ISTIO_INBOUND_INTERCEPTION_MODE": "TPROXY"},
+		{"tproxy", []string{"-m", "TPROXY"}, nil, func(c *Config, _ *Options) { c.Mode = TProxy }},
+		{"interfaces", []string{"-c", "net1, eth0.7", "-k", ",docker0,"}, nil, func(c *Config, _ *Options) {
+			c.ExcludeInterfaces, c.VirtualInterfaces = []string{"net1", "eth0.7"}, []string{"docker0"}
+		}},
+		{"drop invalid", nil, map[string]string{"INVALID_DROP": "true"}, func(c *Config, _ *Options) { c.DropInvalid = true }},
+		{"owner groups", nil, map[string]string{"ISTIO_OUTBOUND_OWNER_GROUPS": "202, 203"},
+			func(c *Config, _ *Options) { c.OwnerGroups = Groups{List: []uint32{202, 203}} }},
+		{"no owner group", nil, map[string]string{"ISTIO_OUTBOUND_OWNER_GROUPS": ","},
+			func(c *Config, _ *Options) { c.OwnerGroups = Groups{} }},
+		{"owner groups excluded", nil, map[string]string{"ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE": "888"},
+			func(c *Config, _ *Options) { c.OwnerGroupsExcluded = []uint32{888} }},
+		{"loopback", nil, map[string]string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR": "127.0.0.1/8"},
+			func(c *Config, _ *Options) { c.Loopback = netip.MustParsePrefix("127.0.0.0/8") }},
+		{"validation", []string{"--run-validation", "--skip-rule-apply", "--iptables-probe-port=7", "--probe-timeout=1s"}, nil,
+			func(_ *Config, o *Options) {
+				o.Validate, o.SkipApply, o.ProbePort, o.ProbeTimeout = true, true, 7, time.Second
+			}},
+		{"tracing", nil, map[string]string{"IPTABLES_TRACE_LOGGING": "true"}, func(_ *Config, o *Options) {
+			o.Notes = []string{"IPTABLES_TRACE_LOGGING has no effect: packets are not traced"}
+		}},
+		{"flag beats an unknown mode", []string{"-m", "NONE"}, map[string]string{"ISTIO_INBOUND_INTERCEPTION_MODE": "UNKNOWN"},
 			func(c *Config, _ *Options) { c.Mode = None }},
 		{"envoy-port has no variable", nil, map[string]string{"ENVOY_PORT": "1"}, func(*Config, *Options) {}},
 		{"dry run", []string{"-n"}, nil, func(_ *Config, o *Options) { o.DryRun = true }},
 		{"cleanup by variable", nil, map[string]string{"CLEANUP_ONLY": "1"}, func(_ *Config, o *Options) { o.CleanupOnly = true }},
 		{"flavour", []string{"--force-iptables-binary=legacy"}, nil, func(_ *Config, o *Options) { o.Flavour = "legacy" }},
-		{"implied options", []string{"--reconcile", "--force-apply"}, map[string]string{"ISTIO_DUAL_STACK": "true"}, func(*Config, *Options) {}},
+		{"implied options", []string{"--reconcile", "--force-apply"}, map[string]string{"ISTIO_DUAL_STACK": "true"}, func(_ *Config, o *Options) { o.DualStack = true }},
 		{"refused at their built-in value", []string{"--redirect-dns=false", "-t", "1337"}, map[string]string{"ISTIO_OUTBOUND_OWNER_GROUPS": "*"},
 			func(*Config, *Options) {}},
 		{"logs", []string{"--log_output_level=ads:debug,default:warn", "--log_as_json"}, nil,
@@ -78,7 +101,7 @@ func TestParseValues(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			wantConfig, wantOptions := builtin, Options{LogLevel: "info"}
+			wantConfig, wantOptions := builtin, Options{LogLevel: "info", ProbePort: 15002, ProbeTimeout: 5 * time.Second}
 			tt.want(&wantConfig, &wantOptions)
 			config, options, err := Parse(tt.args, envOf(tt.env))
 			if err != nil {
@@ -101,7 +124,6 @@ func TestParseRefuses(t *testing.T) {
 		env  map[string]string
 		want []string // each must be in the message
 	}{
-		{"tproxy", []string{"-m", "TPROXY"}, nil, []string{"TPROXY", "REDIRECT"}},
 		{"unknown mode", []string{"-m", "redirect"}, nil, []string{`"redirect"`}},
 		{"tproxy mark", []string{"-t", "7"}, nil, []string{"--istio-inbound-tproxy-mark", `"7"`}},
 		{"tproxy table", []string{"-r", "7"}, nil, []string{"--istio-inbound-tproxy-route-table", `"7"`}},
@@ -110,14 +132,17 @@ func TestParseRefuses(t *testing.T) {
 		{"long interface", []string{"-c", "abcdefghijklmnop"}, nil, []string{`"abcdefghijklmnop"`, "15"}},
 		{"dns", nil, map[string]string{"ISTIO_META_DNS_CAPTURE": "true"}, []string{"ISTIO_META_DNS_CAPTURE", `"true"`}},
 		{"all dns", []string{"--capture-all-dns"}, nil, []string{"--capture-all-dns"}},
-		{"drop invalid", nil, map[string]string{"INVALID_DROP": "true"}, []string{"INVALID_DROP"}},
-		{"validation", []string{"--run-validation", "--skip-rule-apply"}, nil, []string{"--run-validation", "--skip-rule-apply"}},
-		{"probe", []string{"--iptables-probe-port=1", "--probe-timeout=1s"}, nil, []string{"--iptables-probe-port", "--probe-timeout"}},
+		{"drop invalid", nil, map[string]string{"INVALID_DROP": "yes"}, []string{"INVALID_DROP", `"yes"`}},
+		{"probe", []string{"--iptables-probe-port=0", "--probe-timeout=soon"}, nil, []string{"--iptables-probe-port", `"soon"`}},
+		{"probe without time", []string{"--probe-timeout=0s"}, nil, []string{"--probe-timeout", `"0s"`}},
 		{"nftables", []string{"--native-nftables"}, nil, []string{"--native-nftables"}},
 		{"cni", []string{"--cni-mode", "--network-namespace=/x"}, nil, []string{"--cni-mode", "--network-namespace", `"/x"`}},
 		{"owner groups", nil, map[string]string{"ISTIO_OUTBOUND_OWNER_GROUPS": "java", "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE": "ftp"},
-			[]string{"ISTIO_OUTBOUND_OWNER_GROUPS", `"java"`, "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE", `"ftp"`}},
-		{"loopback", nil, map[string]string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR": "127.0.0.0/8"}, []string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"}},
+			[]string{"ISTIO_OUTBOUND_OWNER_GROUPS", `"java"`, "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE", `"ftp"`, "as numbers"}},
+		{"many groups", nil, map[string]string{"ISTIO_OUTBOUND_OWNER_GROUPS": strings.Repeat("1,", 65)}, []string{"64"}},
+		{"loopback", nil, map[string]string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR": "10.0.0.0/8"},
+			[]string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR", `"10.0.0.0/8"`}},
+		{"wide loopback", nil, map[string]string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR": "127.0.0.0/7"}, []string{`"127.0.0.0/7"`}},
 		{"envoy user", nil, map[string]string{"ENVOY_USER": "bob", "DRY_RUN_FILE_PATH": "/x"}, []string{`"bob"`, `"/x"`}},
 		{"unparsable variable", nil, map[string]string{"DRY_RUN": "perhaps"}, []string{"DRY_RUN", `"perhaps"`}},
 		{"bad range", []string{"-i", "10.0.0.0/8,banana"}, nil, []string{"--istio-service-cidr", `"banana"`}},
@@ -179,7 +204,11 @@ func TestParseReadsArgs(t *testing.T) {
 func randomConfig(rng *rand.Rand) Config {
 	c := Config{
 		OutboundPort: uint16(1 + rng.IntN(30000)), InboundPort: uint16(30001 + rng.IntN(30000)),
-		TunnelPort: 15008, Mode: []Mode{Redirect, None}[rng.IntN(2)],
+		TunnelPort: 15008, Mode: []Mode{Redirect, TProxy, None}[rng.IntN(3)],
+		OwnerGroups: Groups{All: true}, Loopback: netip.MustParsePrefix("127.0.0.1/32"),
+		DropInvalid:           rng.IntN(3) == 0,
+		ExcludeInterfaces:     some(rng, 0, func() string { return randomName(rng) }),
+		VirtualInterfaces:     some(rng, 0, func() string { return randomName(rng) }),
 		ProxyUIDs:             some(rng, 1, rng.Uint32),
 		OutboundExcludeRanges: some(rng, 0, func() netip.Prefix { return randomPrefix(rng) }),
 		InboundExcludePorts:   some(rng, 0, func() uint16 { return uint16(rng.Uint32()) }),
@@ -200,6 +229,10 @@ func randomConfig(rng *rand.Rand) Config {
 		c.InboundPorts.List = some(rng, 0, func() uint16 { return uint16(rng.Uint32()) })
 	}
 	return c
+}
+
+func randomName(rng *rand.Rand) string {
+	return "eth"[:1+rng.IntN(3)] + strings.Repeat("0.-_aZ", 2)[:rng.IntN(13)]
 }
 
 func some[T any](rng *rand.Rand, least int, one func() T) []T {
@@ -226,6 +259,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("istio-iptables\n-p\n15001\n-i\n*\n-x\n\n-b\n*\n-d\n15090,15021", "10.0.0.0/8")
 	f.Add("-u\n1,2\n-g\n3\n-q\n80\n-o\n22, 25,", "::1/128,,")
 	f.Add("--redirect-dns", "*")
+	f.Add("-m\nTPROXY\n-c\neth0, net1\n-k\ndocker0,", "*")
 	f.Add("-np\n1", "banana")
 	f.Fuzz(func(t *testing.T, words, cidr string) {
 		env := envOf(map[string]string{"ISTIO_SERVICE_CIDR": cidr})

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -76,9 +77,11 @@ func notInInterface(r rune) bool {
 	return r > 0x7f || !isLetter(byte(r)) && (r < '0' || r > '9') && !strings.ContainsRune("_.-", r)
 }
 
-// parseList splits s at commas, drops blanks and empty words, and parses each word.
+// parseList splits s at commas, drops blanks and empty words, and parses each word. The
+// error joins those of all words.
 func parseList[T any](s string, parse func(string) (T, error)) ([]T, error) {
 	var out []T
+	var mistakes []error
 	for word := range strings.SplitSeq(s, ",") {
 		word = strings.TrimSpace(word)
 		if word == "" {
@@ -86,9 +89,13 @@ func parseList[T any](s string, parse func(string) (T, error)) ([]T, error) {
 		}
 		v, err := parse(word)
 		if err != nil {
-			return nil, err
+			mistakes = append(mistakes, err)
+			continue
 		}
 		out = append(out, v)
+	}
+	if len(mistakes) > 0 {
+		return nil, errors.Join(mistakes...)
 	}
 	return out, nil
 }

@@ -2,8 +2,10 @@ package capture
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // settings lists all options of sluice-init: those that say what is captured, those that
@@ -11,7 +13,9 @@ import (
 func settings() []setting {
 	var all []setting
 	all = append(all, captureSettings()...)
+	all = append(all, narrowingSettings()...)
 	all = append(all, actionSettings()...)
+	all = append(all, validationSettings()...)
 	all = append(all, refusedSettings()...)
 	return all
 }
@@ -19,16 +23,16 @@ func settings() []setting {
 func captureSettings() []setting {
 	return []setting{
 		{name: "envoy-port", short: "p", value: "15001", help: "outbound capture port",
-			use: port(func(c *Config) *uint16 { return &c.OutboundPort })},
+			use: port(func(l *line) *uint16 { return &l.config.OutboundPort })},
 		flag("inbound-capture-port", "z", "15006", "inbound capture port",
-			port(func(c *Config) *uint16 { return &c.InboundPort })),
+			port(func(l *line) *uint16 { return &l.config.InboundPort })),
 		flag("inbound-tunnel-port", "e", "15008", "port that is never captured inbound",
-			port(func(c *Config) *uint16 { return &c.TunnelPort })),
+			port(func(l *line) *uint16 { return &l.config.TunnelPort })),
 		flag("proxy-uid", "u", "1337", "UIDs of the proxy, comma-separated",
 			func(l *line, v string) (err error) { l.config.ProxyUIDs, err = parseOwners(v); return err }),
 		flag("proxy-gid", "g", "", "GIDs of the proxy, comma-separated; the UIDs when empty",
 			func(l *line, v string) (err error) { l.config.ProxyGIDs, err = parseIDs(v); return err }),
-		flag("istio-inbound-interception-mode", "m", "", "REDIRECT or NONE; empty is REDIRECT", useMode),
+		flag("istio-inbound-interception-mode", "m", "", "REDIRECT, TPROXY or NONE; empty is REDIRECT", useMode),
 		flag("istio-inbound-ports", "b", "", `local ports captured inbound, comma-separated, "*" for all, empty for none`,
 			func(l *line, v string) (err error) { l.config.InboundPorts, err = ParsePorts(v); return err }),
 		flag("istio-local-exclude-ports", "d", "", `local ports not captured inbound; only with -b "*"`,
@@ -44,10 +48,22 @@ func captureSettings() []setting {
 			portList(func(c *Config) *[]uint16 { return &c.OutboundPorts })),
 		flag("istio-local-outbound-ports-exclude", "o", "", "ports never captured outbound",
 			portList(func(c *Config) *[]uint16 { return &c.OutboundExcludePorts })),
+	}
+}
+
+// narrowingSettings are the settings that few pods have.
+func narrowingSettings() []setting {
+	return []setting{
 		flag("istio-exclude-interfaces", "c", "", "interfaces left alone in both directions, comma-separated",
 			interfaces(func(c *Config) *[]string { return &c.ExcludeInterfaces })),
 		flag("kube-virt-interfaces", "k", "", "interfaces of guests, comma-separated: what enters by them is outbound",
 			interfaces(func(c *Config) *[]string { return &c.VirtualInterfaces })),
+		toggle("drop-invalid", "", "drop packets that fit no connection",
+			func(l *line, v string) (err error) { l.config.DropInvalid, err = parseTruth(v); return err }, "INVALID_DROP"),
+		variable("ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR", localhost, useLoopback),
+		variable("ISTIO_OUTBOUND_OWNER_GROUPS", "*", useOwnerGroups),
+		variable("ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE", "",
+			func(l *line, v string) (err error) { l.config.OwnerGroupsExcluded, err = parseGroups(v); return err }),
 	}
 }
 
@@ -65,7 +81,24 @@ func actionSettings() []setting {
 		// transaction, and IPv6 is captured wherever the pod has it.
 		toggle("reconcile", "", "always done: rules of an earlier run are replaced", ignoredTruth),
 		toggle("force-apply", "", "always done: rules of an earlier run are replaced", ignoredTruth),
-		toggle("dual-stack", "", "always done: both address families are captured", ignoredTruth, "ISTIO_DUAL_STACK"),
+		// Istio's injector knows it; neither Istio's init container nor this one traces.
+		variable("IPTABLES_TRACE_LOGGING", "false", noteTrace),
+	}
+}
+
+// validationSettings say whether and how to find out that rules, which another program
+// wrote, are in force.
+func validationSettings() []setting {
+	return []setting{
+		toggle("skip-rule-apply", "", "write no rules",
+			truth(func(o *Options) *bool { return &o.SkipApply })),
+		toggle("run-validation", "", "check with connections that rules are in force; must run as the proxy's user",
+			truth(func(o *Options) *bool { return &o.Validate })),
+		flag("iptables-probe-port", "", "15002", "port that the check connects to; nothing listens there",
+			port(func(l *line) *uint16 { return &l.options.ProbePort })),
+		flag("probe-timeout", "", "5s", "how long the check is tried", useTimeout),
+		toggle("dual-stack", "", "check both address families; both are always captured",
+			truth(func(o *Options) *bool { return &o.DualStack }), "ISTIO_DUAL_STACK"),
 	}
 }
 
@@ -73,24 +106,17 @@ func actionSettings() []setting {
 // of an init container that captures something else than asked for.
 func refusedSettings() []setting {
 	return []setting{
+		// The proxy's listeners and the rules must agree on them.
 		refused("istio-inbound-tproxy-mark", "t", "1337"),
 		refused("istio-inbound-tproxy-route-table", "r", "133"),
 		refusedToggle("redirect-dns", "ISTIO_META_DNS_CAPTURE"),
 		refusedToggle("capture-all-dns"),
-		refusedToggle("drop-invalid", "INVALID_DROP"),
-		refusedToggle("skip-rule-apply"),
-		refusedToggle("run-validation"),
-		refused("iptables-probe-port", "", "15002"),
-		refused("probe-timeout", "", "5s"),
 		refusedToggle("native-nftables"),
 		refusedToggle("cni-mode"),
 		refused("network-namespace", "", ""),
 		refused("log_target", "", "stdout"),
 		refused("log_caller", "", ""),
 		refused("log_stacktrace_level", "", "default:none"),
-		refusedEnv("ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR", "127.0.0.1/32"),
-		refusedEnv("ISTIO_OUTBOUND_OWNER_GROUPS", "*"),
-		refusedEnv("ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE", ""),
 		// The image has no users to look up: the UID is given as a number.
 		refusedEnv("ENVOY_USER", "istio-proxy"),
 		refusedEnv("DRY_RUN_FILE_PATH", ""),
@@ -124,9 +150,13 @@ func refusedToggle(name string, alias ...string) setting {
 	}, alias...)
 }
 
+// variable is a setting without a flag.
+func variable(name, value string, use func(*line, string) error) setting {
+	return setting{name: name, env: []string{name}, value: value, envOnly: true, use: use}
+}
+
 func refusedEnv(name, value string) setting {
-	return setting{name: name, env: []string{name}, value: value, envOnly: true,
-		use: func(_ *line, v string) error { return refuseUnless(value, v) }}
+	return variable(name, value, func(_ *line, v string) error { return refuseUnless(value, v) })
 }
 
 func refuseUnless(value, got string) error {
@@ -136,13 +166,13 @@ func refuseUnless(value, got string) error {
 	return fmt.Errorf("value %q is not supported: leave the setting out or at %q", got, value)
 }
 
-func port(field func(*Config) *uint16) func(*line, string) error {
+func port(field func(*line) *uint16) func(*line, string) error {
 	return func(l *line, v string) error {
 		n, err := strconv.ParseUint(strings.TrimSpace(v), 10, 16)
 		if err != nil || n == 0 {
 			return fmt.Errorf("%q is not a port, write a number from 1 to 65535", v)
 		}
-		*field(&l.config) = uint16(n)
+		*field(l) = uint16(n)
 		return nil
 	}
 }
@@ -189,6 +219,40 @@ func useMode(l *line, v string) error {
 	return nil // Validate judges it
 }
 
+func useLoopback(l *line, v string) error {
+	p, err := netip.ParsePrefix(strings.TrimSpace(v))
+	if err != nil || !isLoopback(p) {
+		return fmt.Errorf("%q is not a loopback range, write one within 127.0.0.0/8", v)
+	}
+	l.config.Loopback = p.Masked()
+	return nil
+}
+
+func useOwnerGroups(l *line, v string) (err error) {
+	if strings.TrimSpace(v) == "*" {
+		l.config.OwnerGroups = Groups{All: true}
+		return nil
+	}
+	l.config.OwnerGroups.List, err = parseGroups(v)
+	return err
+}
+
+func useTimeout(l *line, v string) error {
+	d, err := time.ParseDuration(strings.TrimSpace(v))
+	if err != nil || d <= 0 {
+		return fmt.Errorf("%q is not a duration above 0, write one such as 5s", v)
+	}
+	l.options.ProbeTimeout = d
+	return nil
+}
+
+func noteTrace(l *line, v string) error {
+	if on, err := strconv.ParseBool(v); err == nil && on {
+		l.options.Notes = append(l.options.Notes, "IPTABLES_TRACE_LOGGING has no effect: packets are not traced")
+	}
+	return nil
+}
+
 func useFlavour(l *line, v string) error {
 	if v != "" && v != "nft" && v != "legacy" {
 		return fmt.Errorf("%q is not a flavour of iptables, write nft or legacy", v)
@@ -227,6 +291,15 @@ func parseOwners(s string) ([]uint32, error) {
 		ids = []uint32{DefaultProxyID}
 	}
 	return ids, err
+}
+
+// parseGroups is parseIDs with a word on names, which Istio hands to iptables.
+func parseGroups(s string) ([]uint32, error) {
+	ids, err := parseIDs(s)
+	if err != nil {
+		return nil, fmt.Errorf("%w; write groups as numbers: the image of this program does not know your images' names", err)
+	}
+	return ids, nil
 }
 
 func parseIDs(s string) ([]uint32, error) {

@@ -1,18 +1,21 @@
 // Package meshconfig reads MeshConfig and ProxyConfig of istio.io/api with Istio's
-// defaults. Decoding and merging are pure; watching the ConfigMap is the caller's.
+// defaults, and says what is wrong with them.
+//
+// A field that no version known here has is left out and named, so that a configuration of
+// a newer Istio keeps working; a value that cannot be read is an error. Texts come in,
+// messages and mistakes go out; watching the ConfigMap is the caller's. The package is pure.
 package meshconfig
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/sluicemesh/sluice/internal/identity"
 	"github.com/sluicemesh/sluice/internal/ports"
@@ -59,73 +62,100 @@ func DefaultProxyConfig() *meshv1alpha1.ProxyConfig {
 	}
 }
 
-// Parse reads a MeshConfig from YAML and lays it over the defaults: a field that is set
-// replaces the default, defaultConfig is merged field by field. An unknown field is an
-// error that names it.
-func Parse(text string) (*meshv1alpha1.MeshConfig, error) {
+// Parse reads a MeshConfig from YAML and lays it over the defaults: a field that the text
+// names replaces the default, with zero as well; defaultConfig is merged field by field.
+// Fields that no MeshConfig has are left out and listed. The error joins all mistakes.
+func Parse(text string) (*meshv1alpha1.MeshConfig, []Unknown, error) {
 	mesh := Default()
-	overlay := &meshv1alpha1.MeshConfig{}
-	if err := decode(text, overlay); err != nil {
-		return nil, fmt.Errorf("parse mesh config: %w", err)
+	over := &meshv1alpha1.MeshConfig{}
+	doc, err := decode(text, over)
+	if err != nil {
+		return nil, nil, fmt.Errorf("parse mesh config: %w", err)
 	}
-	proxy := MergeProxyConfig(mesh.DefaultConfig, overlay.DefaultConfig)
-	overlay.DefaultConfig = nil
-	overlayFields(mesh, overlay)
+	proxy := MergeProxyConfig(mesh.DefaultConfig, ProxyOverlay{
+		Config: over.DefaultConfig, zeros: zeros(over.DefaultConfig, object(doc.fields["defaultConfig"])),
+	})
+	over.DefaultConfig = nil
+	overlayFields(mesh, over, zeros(over, doc.fields))
 	mesh.DefaultConfig = proxy
-	return mesh, nil
+	return mesh, doc.unknown, nil
+}
+
+// ProxyOverlay is a ProxyConfig as a user wrote it, without defaults.
+type ProxyOverlay struct {
+	// Config holds what the text sets.
+	Config *meshv1alpha1.ProxyConfig
+	// Unknown lists the fields that no ProxyConfig has; they are left out.
+	Unknown []Unknown
+	// zeros are the fields that the text sets to the zero of their type, which Config cannot
+	// tell from unset ones.
+	zeros []protoreflect.FieldDescriptor
 }
 
 // ParseProxyConfig reads a ProxyConfig from YAML or JSON without defaults, as the
-// annotation proxy.istio.io/config and the environment PROXY_CONFIG hold it.
-func ParseProxyConfig(text string) (*meshv1alpha1.ProxyConfig, error) {
+// annotation proxy.istio.io/config and the environment PROXY_CONFIG hold it. The error
+// joins all mistakes.
+func ParseProxyConfig(text string) (ProxyOverlay, error) {
 	pc := &meshv1alpha1.ProxyConfig{}
-	if err := decode(text, pc); err != nil {
-		return nil, fmt.Errorf("parse proxy config: %w", err)
+	doc, err := decode(text, pc)
+	if err != nil {
+		return ProxyOverlay{}, fmt.Errorf("parse proxy config: %w", err)
 	}
-	return pc, nil
+	return ProxyOverlay{Config: pc, Unknown: doc.unknown, zeros: zeros(pc, doc.fields)}, nil
 }
 
 // MergeProxyConfig lays over on top of base and returns a new message: top-level fields
-// are replaced, proxyMetadata is merged by key. Either may be nil.
-func MergeProxyConfig(base, over *meshv1alpha1.ProxyConfig) *meshv1alpha1.ProxyConfig {
-	if base == nil {
-		base = &meshv1alpha1.ProxyConfig{}
+// are replaced, also by an explicit zero; proxyMetadata is merged by key, proxyHeaders by
+// field. base may be nil, and so may over.Config.
+func MergeProxyConfig(base *meshv1alpha1.ProxyConfig, over ProxyOverlay) *meshv1alpha1.ProxyConfig {
+	out := &meshv1alpha1.ProxyConfig{}
+	if base != nil {
+		out = proto.Clone(base).(*meshv1alpha1.ProxyConfig)
 	}
-	out := proto.Clone(base).(*meshv1alpha1.ProxyConfig)
-	if over == nil {
+	if over.Config == nil {
 		return out
 	}
-	metadata := map[string]string{}
-	for k, v := range base.ProxyMetadata {
-		metadata[k] = v
-	}
-	for k, v := range over.ProxyMetadata {
-		metadata[k] = v
-	}
-	overlayFields(out, over)
+	metadata, headers := out.ProxyMetadata, out.ProxyHeaders
+	overlayFields(out, over.Config, over.zeros)
 	if len(metadata) > 0 {
+		maps.Copy(metadata, over.Config.ProxyMetadata) // it is of the clone
 		out.ProxyMetadata = metadata
+	}
+	if headers != nil {
+		overlayFields(headers, over.Config.ProxyHeaders, nil)
+		out.ProxyHeaders = headers
 	}
 	return out
 }
 
-// overlayFields replaces each field of dst that is set in src.
-func overlayFields(dst, src proto.Message) {
-	d, s := dst.ProtoReflect(), proto.Clone(src).ProtoReflect()
-	s.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		d.Set(fd, v)
-		return true
-	})
+// overlayFields replaces each field of dst that is set in src and clears those of cleared.
+func overlayFields(dst, src proto.Message, cleared []protoreflect.FieldDescriptor) {
+	d := dst.ProtoReflect()
+	if s := src.ProtoReflect(); s.IsValid() {
+		proto.Clone(src).ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+			d.Set(fd, v)
+			return true
+		})
+	}
+	for _, fd := range cleared {
+		d.Clear(fd)
+	}
 }
 
-// decode reads YAML strictly into m.
-func decode(text string, m proto.Message) error {
-	data, err := yaml.YAMLToJSON([]byte(text))
-	if err != nil {
-		return err
+// zeros returns the fields that a document names and that m, read from it, lacks.
+func zeros(m proto.Message, fields map[string]any) []protoreflect.FieldDescriptor {
+	var out []protoreflect.FieldDescriptor
+	r := m.ProtoReflect()
+	known := r.Descriptor().Fields()
+	for i := range known.Len() {
+		fd := known.Get(i)
+		value, named := fields[fd.JSONName()]
+		if !named {
+			value = fields[string(fd.Name())]
+		}
+		if value != nil && !(r.IsValid() && r.Has(fd)) {
+			out = append(out, fd)
+		}
 	}
-	if string(data) == "null" {
-		return nil
-	}
-	return protojson.Unmarshal(data, m)
+	return out
 }

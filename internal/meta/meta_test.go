@@ -27,7 +27,7 @@ func TestAllIsComplete(t *testing.T) {
 	foreign := map[string]bool{
 		meta.AppName: true, meta.AppVersion: true, meta.App: true, meta.Version: true,
 		meta.PodTemplateHash: true, meta.RolloutsPodTemplateHash: true, meta.DeploymentConfig: true,
-		meta.ProxyContainer: true, meta.InitContainer: true,
+		meta.ProxyContainer: true, meta.InitContainer: true, meta.ValidationContainer: true,
 	}
 	file, err := parser.ParseFile(token.NewFileSet(), "meta.go", nil, 0)
 	if err != nil {

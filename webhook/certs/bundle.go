@@ -56,6 +56,7 @@ type Bundle struct {
 	Revision  string // value of the label istio.io/rev
 	Log       *slog.Logger
 
+	overlap time.Duration // 0 is the constant; tests cannot wait that long
 	tried   atomic.Bool
 	foreign map[fingerprint]time.Time // others' roots in the bundles, since when; the loop's own
 }
@@ -174,17 +175,24 @@ func (b *Bundle) meet(configs []admissionv1.MutatingWebhookConfiguration, own ro
 // that have were taken away just now.
 func (b *Bundle) nextDrop(now time.Time) (at time.Time, ok bool) {
 	for _, since := range b.foreign {
-		if drop := since.Add(overlap); drop.After(now) && (!ok || drop.Before(at)) {
+		if drop := since.Add(b.stay()); drop.After(now) && (!ok || drop.Before(at)) {
 			at, ok = drop, true
 		}
 	}
 	return at, ok
 }
 
+func (b *Bundle) stay() time.Duration {
+	if b.overlap > 0 {
+		return b.overlap
+	}
+	return overlap
+}
+
 // stays reports whether a root that is not the authority's is kept in a bundle.
 func (b *Bundle) stays(root *x509.Certificate, now time.Time) bool {
 	since, met := b.foreign[identify(root)]
-	return met && now.Sub(since) < overlap && now.Before(root.NotAfter)
+	return met && now.Sub(since) < b.stay() && now.Before(root.NotAfter)
 }
 
 // patch writes one configuration where its bundles lack a root or have one too many.

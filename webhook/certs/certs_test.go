@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/big"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -75,6 +76,17 @@ func (a *testAuthority) rotate() {
 	a.changed = make(chan struct{})
 }
 
+// adopt takes the root of another authority, as a replica does that reads the same Secret.
+func (a *testAuthority) adopt(from *testAuthority) {
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.key, a.root, a.bundle = from.key, from.root, from.bundle
+	close(a.changed)
+	a.changed = make(chan struct{})
+}
+
 func (a *testAuthority) setFail(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -95,7 +107,7 @@ func (a *testAuthority) ServingCertificate(_ context.Context, names []string) (t
 		return tls.Certificate{}, a.fail
 	}
 	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(int64(len(a.asked))), DNSNames: names, NotBefore: time.Now(), NotAfter: time.Now().Add(24 * time.Hour),
+		SerialNumber: big.NewInt(int64(len(a.asked))), DNSNames: names, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now(), NotAfter: time.Now().Add(24 * time.Hour),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -49,13 +49,14 @@ type Serving struct {
 	names     []string
 	log       *slog.Logger
 	current   atomic.Pointer[tls.Certificate]
+	adoption  time.Duration    // the constant, but for tests
 	next      *tls.Certificate // renewed, not served yet; Start's own
 	adopt     time.Time        // when next is to be served
 }
 
 // NewServing returns a source of certificates for the DNS names, at least one.
 func NewServing(authority Authority, names []string, log *slog.Logger) *Serving {
-	return &Serving{authority: authority, names: names, log: log}
+	return &Serving{authority: authority, names: names, log: log, adoption: adoption}
 }
 
 // GetCertificate is the hook of tls.Config: the current certificate, from memory. It is an
@@ -135,7 +136,7 @@ func (s *Serving) renew(ctx context.Context) error {
 			return fmt.Errorf("parse serving certificate: %w", err)
 		}
 	}
-	at := time.Now().Add(adoption)
+	at := time.Now().Add(s.adoption)
 	if former := s.current.Load(); former == nil || former.Leaf.NotAfter.Before(at) {
 		s.serve(&c)
 	} else {

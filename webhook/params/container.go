@@ -75,6 +75,7 @@ func (r *reader) ordered(key string, name corev1.ResourceName, in corev1.Resourc
 
 // images completes the image references.
 func (r *reader) images(config *meshv1alpha1.ProxyConfig) Images {
+	r.imageWords()
 	global := &r.Defaults.Values.Global
 	annotated := r.Pod.Annotations[meta.ProxyImageType]
 	proxyType := firstNonEmpty(annotated, config.GetImage().GetImageType(), global.Variant)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -46,6 +47,7 @@ type Defaults struct {
 	compliance      string // COMPLIANCE_POLICY, "" for none
 	trust           Trust
 	builtin         *meshv1alpha1.ProxyConfig
+	names           names // that mean something
 }
 
 // Prepare works out the defaults. It keeps mesh and values. The error says which setting
@@ -58,6 +60,7 @@ func Prepare(mesh *meshv1alpha1.MeshConfig, values Values, install Install) (*De
 		clusterDomain: firstNonEmpty(values.Global.Proxy.ClusterDomain, install.ClusterDomain, "cluster.local"),
 		resources:     values.Global.Proxy.Resources.requirements(),
 		builtin:       meshconfig.DefaultProxyConfig(),
+		names:         knownNames(),
 	}
 	service := "istiod"
 	if d.Revision != "default" {
@@ -70,8 +73,11 @@ func Prepare(mesh *meshv1alpha1.MeshConfig, values Values, install Install) (*De
 	d.trust = trust(&values)
 	own := service + "." + firstNonEmpty(install.Namespace, values.Global.IstioNamespace) + ".svc:15012"
 	d.caAddress = firstNonEmpty(values.Global.CAAddress, own)
-	if p := mesh.DefaultConfig.StatusPort; p < 0 || p > 65535 {
-		return nil, fmt.Errorf("mesh config: defaultConfig.statusPort %d is not a port", p)
+	if err := meshconfig.ValidateProxyConfig(mesh.DefaultConfig); err != nil {
+		return nil, fmt.Errorf("mesh config: %w", settingError("defaultConfig", err))
+	}
+	if err := values.logs(); err != nil {
+		return nil, err
 	}
 	d.statusPort = uint16(mesh.DefaultConfig.StatusPort)
 	// The chart always writes statusPort, so only another value than Istio's says something.
@@ -94,20 +100,36 @@ func Prepare(mesh *meshv1alpha1.MeshConfig, values Values, install Install) (*De
 }
 
 // differences writes config as JSON without the fields that equal the built-in ones; this
-// is what the agent lays over the same built-in ones. config is modified.
+// is what the agent lays over the same built-in ones. A field that is zero where the
+// built-in one is not is written as zero. config is modified.
 func (d *Defaults) differences(config *meshv1alpha1.ProxyConfig) (string, error) {
 	m, base := config.ProtoReflect(), d.builtin.ProtoReflect()
-	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		if base.Has(fd) && v.Equal(base.Get(fd)) {
+	var zeros strings.Builder
+	for i := range m.Descriptor().Fields().Len() {
+		fd := m.Descriptor().Fields().Get(i)
+		switch {
+		case !base.Has(fd):
+		case m.Has(fd) && m.Get(fd).Equal(base.Get(fd)):
 			m.Clear(fd)
+		case !m.Has(fd) && fd.Enum() != nil:
+			fmt.Fprintf(&zeros, ",%q:%q", fd.JSONName(), fd.Enum().Values().ByNumber(0).Name())
+		case !m.Has(fd) && fd.Kind() == protoreflect.Int32Kind:
+			fmt.Fprintf(&zeros, ",%q:0", fd.JSONName())
 		}
-		return true
-	})
+	}
+	text, err := encode(config)
+	if err != nil || zeros.Len() == 0 {
+		return text, err
+	}
+	return strings.Replace(strings.TrimSuffix(text, "}")+zeros.String()+"}", "{,", "{", 1), nil
+}
+
+// encode writes config as JSON. protojson varies its blanks on purpose; the pod must not vary.
+func encode(config *meshv1alpha1.ProxyConfig) (string, error) {
 	data, err := protojson.Marshal(config)
 	if err != nil {
 		return "", fmt.Errorf("encode proxy config: %w", err)
 	}
-	// protojson varies its blanks on purpose; the pod must not vary.
 	var out bytes.Buffer
 	if err := json.Compact(&out, data); err != nil {
 		return "", fmt.Errorf("encode proxy config: %w", err)

@@ -32,6 +32,8 @@ type Input struct {
 	// elsewhere.
 	NamespaceAnnotations map[string]string
 	Defaults             *Defaults
+	// ProxyConfigs are the cluster's objects of that kind, nil for none.
+	ProxyConfigs *ProxyConfigs
 	// Native says that the pod may use native sidecars where it does not say itself.
 	Native bool
 	// Path holds the settings of the request's path.
@@ -85,10 +87,12 @@ type Mesh struct {
 	ClusterDomain    string
 	CAAddress        string
 	CertProvider     string
-	ProxyConfig      string            // JSON, differences from the built-in ProxyConfig
-	Metadata         map[string]string // proxyMetadata: environment of proxy and init container
-	Interception     string
-	Compliance       string // COMPLIANCE_POLICY, "" for none
+	ProxyConfig      string // JSON, differences from the built-in ProxyConfig
+	// ProxyConfigOverride is JSON that the agent lays over the pod's annotation, "" for none.
+	ProxyConfigOverride string
+	Metadata            map[string]string // proxyMetadata: environment of proxy and init container
+	Interception        string
+	Compliance          string // COMPLIANCE_POLICY, "" for none
 }
 
 // Images are complete image references.
@@ -174,6 +178,7 @@ func Resolve(in Input) (Params, []problem.Problem) {
 	p.Trust = r.trust(config)
 	p.Extra = r.extra()
 	r.dns()
+	r.lenient()
 	r.unknown()
 	return p, r.problems
 }

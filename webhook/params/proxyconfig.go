@@ -6,34 +6,8 @@ import (
 
 	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
 
-	"github.com/sluicemesh/sluice/internal/meshconfig"
 	"github.com/sluicemesh/sluice/internal/meta"
 )
-
-// proxyConfig returns the mesh's proxy configuration with the pod's annotation over it;
-// without the annotation it is the shared one and must not be modified.
-func (r *reader) proxyConfig() *meshv1alpha1.ProxyConfig {
-	base := r.Defaults.Mesh.DefaultConfig
-	text, ok := r.get(meta.ProxyConfig)
-	if !ok {
-		return base
-	}
-	over, err := meshconfig.ParseProxyConfig(text)
-	if err != nil {
-		r.bad(meta.ProxyConfig, "%v", err)
-		return base
-	}
-	if over.StatusPort < 0 || over.StatusPort > 65535 {
-		r.bad(meta.ProxyConfig, "statusPort %d is not a port, write a number from 0 to 65535", over.StatusPort)
-	}
-	if d := over.TerminationDrainDuration; d != nil && d.AsDuration() < 0 {
-		r.bad(meta.ProxyConfig, "terminationDrainDuration %s is negative", d.AsDuration())
-	}
-	if c := over.Concurrency; c != nil && c.Value < 0 {
-		r.bad(meta.ProxyConfig, "concurrency %d is negative", c.Value)
-	}
-	return meshconfig.MergeProxyConfig(base, over)
-}
 
 // statusPort is one value for probes, rules, hooks, the proxy's own configuration and
 // the metrics annotations: the pod's annotation, its proxy.istio.io/config, the mesh.
@@ -45,7 +19,7 @@ func (r *reader) statusPort(config *meshv1alpha1.ProxyConfig) uint16 {
 		}
 		return uint16(n)
 	}
-	if config.StatusPort != r.Defaults.Mesh.DefaultConfig.StatusPort && config.StatusPort > 0 && config.StatusPort <= 65535 {
+	if config.StatusPort != r.Defaults.Mesh.DefaultConfig.StatusPort && config.StatusPort >= 0 && config.StatusPort <= 65535 {
 		return uint16(config.StatusPort)
 	}
 	return r.Defaults.statusPort
@@ -74,6 +48,7 @@ func (r *reader) mesh(config *meshv1alpha1.ProxyConfig, p Params) Mesh {
 	if config == r.Defaults.Mesh.DefaultConfig && p.Health.StatusPort == r.Defaults.statusPort {
 		return m
 	}
+	m.ProxyConfigOverride = r.override
 	config = clone(config)
 	config.StatusPort = int32(p.Health.StatusPort)
 	text, err := r.Defaults.differences(config)
@@ -145,12 +120,7 @@ func (r *reader) logs() Logs {
 		Agent:     r.or(meta.AgentLogLevel, global.Logging.Level),
 		JSON:      global.LogAsJSON,
 	}
-	switch l.Proxy {
-	case "trace", "debug", "info", "warn", "warning", "error", "err", "critical", "off":
-	default:
-		// Envoy exits at once on a level that it does not know.
-		r.bad(meta.LogLevel, "%q is not a log level, write trace, debug, info, warning, error, critical or off", l.Proxy)
-	}
+	r.levels()
 	return l
 }
 

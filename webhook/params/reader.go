@@ -2,9 +2,7 @@ package params
 
 import (
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -12,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/sluicemesh/sluice/internal/meta"
 	"github.com/sluicemesh/sluice/internal/problem"
 )
 
@@ -21,6 +18,9 @@ const (
 	InvalidAnnotation   = "InvalidAnnotation"   // a value that cannot be read
 	UnsupportedSetting  = "UnsupportedSetting"  // a setting of Istio's that Sluice does not have
 	UnknownAnnotation   = "UnknownAnnotation"   // nobody knows it
+	UnknownLabel        = "UnknownLabel"        // nobody knows it
+	UnknownField        = "UnknownField"        // of a ProxyConfig; left out
+	InvalidProxyConfig  = "InvalidProxyConfig"  // an object that no agent could run with
 	NoEffect            = "NoEffect"            // accepted, but does nothing here
 	ReservedMetricsPort = "ReservedMetricsPort" // the application's metrics are on a port of the proxy's
 	UnsafeIdentity      = "UnsafeIdentity"      // the proxy's own traffic cannot be told apart
@@ -33,6 +33,7 @@ type reader struct {
 	Input
 	origin   problem.Origin
 	status   uint16 // the agent's port, once it is resolved
+	override string // see Mesh.ProxyConfigOverride
 	problems []problem.Problem
 }
 
@@ -113,52 +114,4 @@ func (r *reader) quantity(key string, name corev1.ResourceName, list *corev1.Res
 	}
 	(*list)[name] = q
 	return true
-}
-
-// ineffective lists settings that Istio accepts and that change nothing here.
-func ineffective() []string {
-	return []string{
-		"readiness.status.sidecar.istio.io/applicationPorts", "sidecar.istio.io/statsHistogramBins",
-	}
-}
-
-// unknown reports annotations below Sluice's prefixes that do nothing.
-func (r *reader) unknown() {
-	var known map[string]bool
-	for _, key := range slices.Sorted(maps.Keys(r.Pod.Annotations)) {
-		if !meta.Owned(key) {
-			continue
-		}
-		if known == nil {
-			known = knownAnnotations()
-		}
-		switch {
-		case known[key]:
-		case slices.Contains(ineffective(), key):
-			r.warn(key, NoEffect, "has no effect: remove the annotation")
-		default:
-			r.warn(key, UnknownAnnotation, "unknown annotation, it has no effect%s", suggestion(key, known))
-		}
-	}
-}
-
-func knownAnnotations() map[string]bool {
-	known := map[string]bool{}
-	for _, n := range meta.All() {
-		if n.Kind == meta.Annotation {
-			known[n.Name] = true
-		}
-	}
-	return known
-}
-
-// suggestion names a known annotation that differs only in case or prefix.
-func suggestion(key string, known map[string]bool) string {
-	last := func(s string) string { return strings.ToLower(s[strings.LastIndexByte(s, '/')+1:]) }
-	for _, k := range slices.Sorted(maps.Keys(known)) {
-		if last(k) == last(key) {
-			return ": did you mean " + k + "?"
-		}
-	}
-	return ""
 }

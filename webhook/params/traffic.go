@@ -36,6 +36,11 @@ func (r *reader) capture(config *meshv1alpha1.ProxyConfig, p Params) capture.Con
 	if s := p.Health.StatusPort; s != 0 && !slices.Contains(c.InboundExcludePorts, s) {
 		c.InboundExcludePorts = append(c.InboundExcludePorts, s)
 	}
+	c.ExcludeInterfaces = list(r, meta.ExcludeInterfaces, "", capture.ParseInterfaces)
+	c.VirtualInterfaces = list(r, meta.KubevirtInterfaces, "", capture.ParseInterfaces)
+	if _, ok := r.get(meta.VirtualInterfaces); ok {
+		c.VirtualInterfaces = list(r, meta.VirtualInterfaces, "", capture.ParseInterfaces)
+	}
 	return c
 }
 
@@ -45,9 +50,7 @@ func list[T any](r *reader, key, value string, parse func(string) (T, error)) T 
 		value = v
 	}
 	out, err := parse(value)
-	if err != nil {
-		r.bad(key, "%v", err)
-	}
+	r.badEach(key, err)
 	return out
 }
 

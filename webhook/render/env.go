@@ -28,6 +28,9 @@ func (w *writer) environment() []corev1.EnvVar {
 	from(meta.EnvHostIP, "status.hostIP")
 	env = append(env, limitEnv(meta.EnvCPULimit, "limits.cpu"))
 	set(meta.EnvProxyConfig, w.Mesh.ProxyConfig)
+	if w.Mesh.ProxyConfigOverride != "" {
+		set(meta.EnvProxyConfigOverride, w.Mesh.ProxyConfigOverride)
+	}
 	set(meta.EnvPodPorts, w.podPorts())
 	set(meta.EnvAppContainers, strings.Join(names(w.out.Spec.Containers), ","))
 	env = append(env, limitEnv(meta.EnvMemoryLimit, "limits.memory"))

@@ -66,7 +66,7 @@ func (w *writer) place(proxy corev1.Container, initial []corev1.Container) {
 	}
 	w.status.Containers = []string{proxy.Name}
 	if w.Init.CNI {
-		spec.InitContainers = append(initial, user...)
+		spec.InitContainers = slices.Concat(initial, user)
 		return
 	}
 	spec.InitContainers = append(append(user, initial...), dump...)

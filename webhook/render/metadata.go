@@ -107,7 +107,9 @@ func (w *writer) finish() {
 		w.forPlugin()
 	}
 	for _, key := range slices.Sorted(maps.Keys(w.Annotations)) {
-		w.annotate(key, w.Annotations[key])
+		if key != meta.Status && key != meta.Overrides {
+			w.annotate(key, w.Annotations[key])
+		}
 	}
 	w.out.Annotations[meta.Status] = encode(w.status)
 	if len(w.saved.Containers)+len(w.saved.InitContainers) > 0 {

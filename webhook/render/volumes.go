@@ -18,13 +18,13 @@ const tokenSeconds int64 = 43200
 // stays: that is how another identity provider takes the place of ours. It reports a
 // mount of the user's without a volume.
 func (w *writer) volumes() bool {
-	user := w.out.Spec.Volumes
-	list := make([]corev1.Volume, 0, 9+len(user))
+	list := make([]corev1.Volume, 0, 9+len(w.out.Spec.Volumes))
 	if w.Extra != nil {
 		list = w.addVolumes(list, w.Extra.Volumes)
 	}
 	list = w.addVolumes(list, w.proxyVolumes())
-	w.out.Spec.Volumes = append(list, user...)
+	list = append(list, w.out.Spec.Volumes...)
+	w.out.Spec.Volumes = list
 	return w.Extra == nil || w.mountsKnown()
 }
 
