@@ -136,8 +136,9 @@ func (c *composer) base() bool {
 func (c *composer) layUser() bool {
 	ok := true
 	again := func(list, user []corev1.Container) {
+		find := finder(user, containerName)
 		for i := range list {
-			at := indexOf(user, list[i].Name)
+			at := find(list[i].Name)
 			if at < 0 || !c.named[list[i].Name] || c.injected(list[i].Name) {
 				continue
 			}
@@ -145,7 +146,7 @@ func (c *composer) layUser() bool {
 			list[i], ok = merged, ok && fine
 		}
 		slices.SortStableFunc(list, func(a, b corev1.Container) int {
-			return indexOf(user, a.Name) - indexOf(user, b.Name)
+			return find(a.Name) - find(b.Name)
 		})
 	}
 	again(c.out.Spec.Containers, c.pod.Spec.Containers)
@@ -241,9 +242,10 @@ func take(list *[]corev1.Container, name string) (corev1.Container, bool) {
 // userContainers lists the user's containers that are still there.
 func (c *composer) userContainers() []corev1.Container {
 	var out []corev1.Container
-	for _, container := range c.out.Spec.Containers {
-		if indexOf(c.pod.Spec.Containers, container.Name) >= 0 {
-			out = append(out, container)
+	find := finder(c.pod.Spec.Containers, containerName)
+	for i := range c.out.Spec.Containers {
+		if container := &c.out.Spec.Containers[i]; find(container.Name) >= 0 {
+			out = append(out, *container)
 		}
 	}
 	return out
@@ -275,9 +277,10 @@ func (c *composer) refresh(proxy *corev1.Container, user []corev1.Container) {
 func (c *composer) list() {
 	added := func(list, user []corev1.Container) []string {
 		var out []string
-		for _, v := range list {
-			if c.injected(v.Name) || indexOf(user, v.Name) < 0 {
-				out = append(out, v.Name)
+		find := finder(user, containerName)
+		for i := range list {
+			if name := list[i].Name; c.injected(name) || find(name) < 0 {
+				out = append(out, name)
 			}
 		}
 		return out
@@ -285,13 +288,15 @@ func (c *composer) list() {
 	c.status.Containers = added(c.out.Spec.Containers, c.pod.Spec.Containers)
 	c.status.InitContainers = added(c.out.Spec.InitContainers, c.pod.Spec.InitContainers)
 	c.status.Volumes, c.status.ImagePullSecrets = nil, nil
-	for _, v := range c.out.Spec.Volumes {
-		if !slices.ContainsFunc(c.pod.Spec.Volumes, func(u corev1.Volume) bool { return u.Name == v.Name }) {
-			c.status.Volumes = append(c.status.Volumes, v.Name)
+	volume := finder(c.pod.Spec.Volumes, volumeName)
+	for i := range c.out.Spec.Volumes {
+		if name := c.out.Spec.Volumes[i].Name; volume(name) < 0 {
+			c.status.Volumes = append(c.status.Volumes, name)
 		}
 	}
+	pull := finder(c.pod.Spec.ImagePullSecrets, secretName)
 	for _, ref := range c.out.Spec.ImagePullSecrets {
-		if !slices.Contains(c.pod.Spec.ImagePullSecrets, ref) {
+		if pull(ref.Name) < 0 {
 			c.status.ImagePullSecrets = append(c.status.ImagePullSecrets, ref.Name)
 		}
 	}

@@ -14,34 +14,35 @@ import (
 // stays: that is how another identity provider takes the place of ours. It reports a
 // mount of the user's without a volume.
 func (w *writer) volumes() bool {
-	list := make([]corev1.Volume, 0, 9+len(w.out.Spec.Volumes))
+	user := w.out.Spec.Volumes
+	list := make([]corev1.Volume, 0, len(sharedVolumes)+len(user))
 	if w.Extra != nil {
 		list = w.addVolumes(list, w.Extra.Volumes)
 	}
 	list = w.addVolumes(list, w.proxyVolumes())
-	list = append(list, w.out.Spec.Volumes...)
+	list = append(list, user...)
 	w.out.Spec.Volumes = list
 	return w.Extra == nil || w.mountsKnown()
 }
 
 // addVolumes appends those that are not there yet.
 func (w *writer) addVolumes(list, more []corev1.Volume) []corev1.Volume {
-	for _, v := range more {
-		same := func(u corev1.Volume) bool { return u.Name == v.Name }
-		if slices.ContainsFunc(list, same) || slices.ContainsFunc(w.out.Spec.Volumes, same) {
-			continue
+	added, user := finder(list, volumeName), finder(w.out.Spec.Volumes, volumeName)
+	again := finder(more, volumeName)
+	for i := range more {
+		if name := more[i].Name; added(name) < 0 && user(name) < 0 && again(name) == i {
+			list = append(list, more[i])
+			w.status.Volumes = append(w.status.Volumes, name)
 		}
-		list = append(list, v)
-		w.status.Volumes = append(w.status.Volumes, v.Name)
 	}
 	return list
 }
 
 // mountsKnown reports mounts from the annotation that name no volume of the pod.
 func (w *writer) mountsKnown() bool {
-	known := true
+	known, volume := true, finder(w.out.Spec.Volumes, volumeName)
 	for _, m := range w.Extra.Mounts {
-		if !slices.ContainsFunc(w.out.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == m.Name }) {
+		if volume(m.Name) < 0 {
 			w.report("metadata.annotations["+meta.UserVolumeMount+"]", params.InvalidAnnotation, true,
 				"the pod has no volume "+strconv.Quote(m.Name)+": add it to the pod or to "+meta.UserVolume)
 			known = false
@@ -146,11 +147,16 @@ func (w *writer) mounts() []corev1.VolumeMount {
 		list = append(list, corev1.VolumeMount{Name: bootstrapVolume, MountPath: bootstrapDir})
 	}
 	list = slices.Clone(list)
+	places := make(map[string]int, len(list))
+	for i := range list {
+		places[list[i].MountPath] = i
+	}
 	for _, m := range w.Extra.Mounts {
-		if at := slices.IndexFunc(list, func(own corev1.VolumeMount) bool { return own.MountPath == m.MountPath }); at >= 0 {
+		if at, ok := places[m.MountPath]; ok {
 			list[at] = m
 			continue
 		}
+		places[m.MountPath] = len(list)
 		list = append(list, m)
 	}
 	return list
