@@ -57,6 +57,7 @@ func Inject(s *Settings, r Request) Result {
 	if problem.AnyFatal(out.Problems) {
 		return out
 	}
+	p.Earlier = render.Injected(r.Pod)
 	out.Pod, problems = render.Pod(pod, p)
 	out.Problems = append(out.Problems, problems...)
 	return out

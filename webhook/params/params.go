@@ -70,6 +70,9 @@ type Params struct {
 	UserProxy *corev1.Container // the user's own istio-proxy, nil for none
 	// Annotations are put on the pod last, over its own.
 	Annotations map[string]string
+	// Earlier are the containers that an earlier injection added, as they are now; nil for
+	// the first one. Resolve leaves it to its caller.
+	Earlier []corev1.Container
 }
 
 // Workload identifies the pod's owner.

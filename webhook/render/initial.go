@@ -29,6 +29,7 @@ func (w *writer) initial() ([]corev1.Container, bool) {
 		Resources:       *w.Proxy.Resources.DeepCopy(),
 		SecurityContext: w.initSecurity(),
 	}, w.Init.User)
+	w.keepOthers(&c)
 	return []corev1.Container{c}, ok
 }
 

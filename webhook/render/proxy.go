@@ -51,6 +51,7 @@ func (w *writer) proxy() (corev1.Container, bool) {
 	}
 	w.forceRoot(&c)
 	w.lateEnvironment(&c)
+	w.keepOthers(&c)
 	return c, true
 }
 
