@@ -221,6 +221,7 @@ func TestEnvtest(t *testing.T) {
 	})
 	t.Run("accepted", func(t *testing.T) { testAccepted(t, c) })
 	t.Run("golden pods", func(t *testing.T) { testGoldenPods(t, c) })
+	t.Run("reinvocation", func(t *testing.T) { testReinvocation(t, c, authority, address) })
 }
 
 // namespaceLabels are the rows of the table in testSelectors.
