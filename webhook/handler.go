@@ -118,7 +118,11 @@ func (h *handler) review(b *buffers, in *request, path string) (response *admiss
 	if result.Pod == nil {
 		return out
 	}
-	patch, err := b.patch.patch(pod, result.Pod, settings.known)
+	create := b.patch.patch
+	if result.Composed {
+		create = b.patch.patchComposed
+	}
+	patch, err := create(pod, result.Pod, settings.known)
 	if err != nil {
 		h.metrics.failure.WithLabelValues(internalBug).Inc()
 		return refuse(in.UID, err.Error())

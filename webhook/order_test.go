@@ -70,7 +70,7 @@ func patchOfNames(t *testing.T, from, to []string) []byte {
 		}
 		return out
 	}
-	patch, err := createPatch(pod(from), pod(to))
+	patch, err := new(patcher).patch(pod(from), pod(to), fragments{})
 	if err != nil {
 		t.Fatal(err)
 	}

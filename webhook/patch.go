@@ -8,20 +8,20 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// createPatch returns the steps from one pod to the other as a JSON patch (RFC 6902), nil
-// when there are none.
+// patch returns the steps from one pod to the other as a JSON patch (RFC 6902), nil when
+// there are none. The result is p's and lasts until the next call. known are parts that
+// need not be encoded again.
 //
 // Containers, volumes and secrets are matched by name, so that an element of the user's is
 // never rewritten into another one: a field that this program does not know stays with the
-// element it belongs to. Only what injection edits is compared. Inside a changed element
-// the difference is the library's.
-func createPatch(from, to *corev1.Pod) ([]byte, error) {
-	return new(patcher).patch(from, to, fragments{})
+// element it belongs to. Only what injection edits is compared.
+func (p *patcher) patch(from, to *corev1.Pod, known fragments) ([]byte, error) {
+	p.edits(from, to, known)
+	return p.finish()
 }
 
-// patch is createPatch; the result is p's and lasts until the next call. known are parts
-// that need not be encoded again.
-func (p *patcher) patch(from, to *corev1.Pod, known fragments) ([]byte, error) {
+// edits writes the steps for what injection itself edits.
+func (p *patcher) edits(from, to *corev1.Pod, known fragments) {
 	p.reset(known)
 	p.stringMap("/metadata/labels", from.Labels, to.Labels)
 	p.stringMap("/metadata/annotations", from.Annotations, to.Annotations)
@@ -45,7 +45,6 @@ func (p *patcher) patch(from, to *corev1.Pod, known fragments) ([]byte, error) {
 	}
 	secrets.list(p, "/spec/imagePullSecrets", from.Spec.ImagePullSecrets, to.Spec.ImagePullSecrets)
 	p.securityContext(from.Spec.SecurityContext, to.Spec.SecurityContext)
-	return p.finish()
 }
 
 func (p *patcher) stringMap(path string, from, to map[string]string) {

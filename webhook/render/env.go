@@ -30,8 +30,8 @@ func (w *writer) environment() []corev1.EnvVar {
 	if w.Mesh.ProxyConfigOverride != "" {
 		set(meta.EnvProxyConfigOverride, w.Mesh.ProxyConfigOverride)
 	}
-	set(meta.EnvPodPorts, w.podPorts())
-	set(meta.EnvAppContainers, strings.Join(names(w.out.Spec.Containers), ","))
+	set(meta.EnvPodPorts, podPorts(w.out.Spec.Containers))
+	set(meta.EnvAppContainers, appContainers(w.out.Spec.Containers))
 	from(meta.EnvMemoryLimit, "limits.memory")
 	if w.Mesh.Compliance != "" {
 		set(meta.EnvCompliance, w.Mesh.Compliance)
@@ -78,16 +78,19 @@ func setEnv(c *corev1.Container, name, value string) {
 }
 
 // podPorts is the JSON list of the ports that the pod's own containers declare.
-func (w *writer) podPorts() string {
+func podPorts(containers []corev1.Container) string {
 	all := []corev1.ContainerPort{}
-	for i := range w.out.Spec.Containers {
-		all = append(all, w.out.Spec.Containers[i].Ports...)
+	for i := range containers {
+		all = append(all, containers[i].Ports...)
 	}
 	if len(all) == 0 {
 		return "[]"
 	}
 	return encode(all)
 }
+
+// appContainers lists the pod's own containers.
+func appContainers(containers []corev1.Container) string { return strings.Join(names(containers), ",") }
 
 // owner is the reference of the workload. A pod from a file may get its namespace later,
 // so the kubelet fills it in then.
