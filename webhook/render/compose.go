@@ -177,6 +177,7 @@ func (c *composer) complete() bool {
 	proxy, ok := c.merge(proxy, c.override(proxy.Name))
 	for i := range initial {
 		merged, fine := c.merge(initial[i], c.override(initial[i].Name))
+		c.keepOthers(&merged)
 		initial[i], ok = merged, ok && fine
 	}
 	if !ok {
