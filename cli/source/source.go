@@ -8,6 +8,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,12 +129,15 @@ type Injector struct {
 
 	path   params.Path
 	native func(node string) bool
+	// namespaces holds the annotations of namespaces where they count.
+	namespaces map[string]map[string]string
 }
 
 // Inject injects a pod; namespace counts when the pod names none.
 func (i *Injector) Inject(pod *corev1.Pod, namespace string) webhook.Result {
 	return webhook.Inject(i.Settings, webhook.Request{
-		Pod: pod, Namespace: namespace, Native: i.native(pod.Spec.NodeName), Path: i.path,
+		Pod: pod, Namespace: namespace, NamespaceAnnotations: i.namespaces[cmp.Or(pod.Namespace, namespace)],
+		Native: i.native(pod.Spec.NodeName), Path: i.path,
 	})
 }
 
@@ -177,6 +181,16 @@ func (s *Source) build(ctx context.Context, t texts) (*Injector, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, n := range settings.Notes {
+		s.note("%s", n)
+	}
+	if settings.ProxyConfigs, err = s.proxyConfigs(ctx, settings.Defaults.Mesh.GetRootNamespace()); err != nil {
+		return nil, err
+	}
+	namespaces, err := s.namespaces(ctx, settings.Defaults)
+	if err != nil {
+		return nil, err
+	}
 	native, err := s.native(ctx, t.values)
 	if err != nil {
 		return nil, err
@@ -185,7 +199,9 @@ func (s *Source) build(ctx context.Context, t texts) (*Injector, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Injector{Settings: settings, Revision: t.install.Revision, native: native, path: webhook.ParsePath(path)}, nil
+	return &Injector{
+		Settings: settings, Revision: t.install.Revision, native: native, path: webhook.ParsePath(path), namespaces: namespaces,
+	}, nil
 }
 
 // native asks for the nodes only where the answer depends on them.
