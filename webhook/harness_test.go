@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 
@@ -121,7 +122,11 @@ func checkedInject(t *testing.T, s *Settings, r Request) Result {
 	if len(result.Pod.Spec.Containers) == 0 {
 		t.Error("the pod has no containers left")
 	}
-	checkPatch(t, r.Pod, result.Pod)
+	create := new(patcher).patch
+	if result.Composed {
+		create = new(patcher).patchComposed
+	}
+	checkPatch(t, s, r.Pod, result.Pod, create)
 
 	again := r
 	again.Pod = reread(t, result.Pod)
@@ -132,19 +137,27 @@ func checkedInject(t *testing.T, s *Settings, r Request) Result {
 	if diff := cmp.Diff(marshal(t, result.Pod), marshal(t, second.Pod)); diff != "" {
 		t.Errorf("second injection changes the pod (-first +second):\n%s", diff)
 	}
-	patch, err := createPatch(again.Pod, second.Pod)
+	patch, err := create(again.Pod, second.Pod, s.known)
 	if err != nil || patch != nil {
 		t.Errorf("patch of the second injection = %s, %v; want none", patch, err)
 	}
 	return result
 }
 
-// checkPatch applies the patch with another library and compares.
-func checkPatch(t *testing.T, from, to *corev1.Pod) {
+// creator makes a patch.
+type creator func(from, to *corev1.Pod, known fragments) ([]byte, error)
+
+// checkPatch applies the patch with another library and compares; with and without the
+// parts that are encoded in advance it has to be the same one.
+func checkPatch(t *testing.T, s *Settings, from, to *corev1.Pod, create creator) {
 	t.Helper()
-	patch, err := createPatch(from, to)
+	patch, err := create(from, to, fragments{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	patch = bytes.Clone(patch) // create has one memory
+	if quick, err := create(from, to, s.known); err != nil || !bytes.Equal(quick, patch) {
+		t.Errorf("with fragments the patch is %s (error %v); without them %s", quick, err, patch)
 	}
 	if patch == nil {
 		patch = []byte("[]")

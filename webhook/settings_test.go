@@ -31,9 +31,10 @@ func TestSettingsRefused(t *testing.T) {
 		{"compliance", Source{Values: `{"pilot":{"env":{"COMPLIANCE_POLICY":"strict"}}}`}, "pilot.env.COMPLIANCE_POLICY"},
 		{"cert provider", Source{Values: `{"global":{"pilotCertProvider":"kubernetes"}}`}, "global.pilotCertProvider"},
 		{"config", Source{Config: "policy: [1]"}, "parse injector config"},
-		{"templates", Source{Config: "templates: {custom: x}"}, "custom"},
-		{"aliases", Source{Config: "aliases: {mine: [sidecar]}"}, "mine"},
-		{"default templates", Source{Config: "defaultTemplates: [gateway]"}, "defaultTemplates"},
+		{"template's text", Source{Config: "templates: {custom: \"a: 1\\n{{ nothing }}\"}"}, `template custom, line 2: function "nothing" not defined`},
+		{"two templates", Source{Config: "templates: {one: '{{ if }}', two: '{{ end }}'}"}, "template two, line 1"},
+		{"unknown alias", Source{Config: "aliases: {mine: [sidecar, theirs]}"}, "theirs"},
+		{"unknown default", Source{Config: "defaultTemplates: [gatewy]"}, "gatewy"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
