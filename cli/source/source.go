@@ -8,7 +8,6 @@
 package source
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,16 +128,23 @@ type Injector struct {
 
 	path   params.Path
 	native func(node string) bool
-	// namespaces holds the annotations of namespaces where they count.
-	namespaces map[string]map[string]string
+	// annotations of a namespace, where the settings make them count; else nil.
+	annotations func(ctx context.Context, namespace string) (map[string]string, error)
 }
 
 // Inject injects a pod; namespace counts when the pod names none.
-func (i *Injector) Inject(pod *corev1.Pod, namespace string) webhook.Result {
-	return webhook.Inject(i.Settings, webhook.Request{
-		Pod: pod, Namespace: namespace, NamespaceAnnotations: i.namespaces[cmp.Or(pod.Namespace, namespace)],
-		Native: i.native(pod.Spec.NodeName), Path: i.path,
-	})
+func (i *Injector) Inject(ctx context.Context, pod *corev1.Pod, namespace string) (webhook.Result, error) {
+	request := webhook.Request{Pod: pod, Namespace: namespace, Native: i.native(pod.Spec.NodeName), Path: i.path}
+	if i.annotations != nil {
+		if pod.Namespace != "" {
+			namespace = pod.Namespace
+		}
+		var err error
+		if request.NamespaceAnnotations, err = i.annotations(ctx, namespace); err != nil {
+			return webhook.Result{}, err
+		}
+	}
+	return webhook.Inject(i.Settings, request), nil
 }
 
 // texts are the settings as ConfigMaps hold them; absent ones are empty.
@@ -182,14 +188,7 @@ func (s *Source) build(ctx context.Context, t texts) (*Injector, error) {
 		return nil, err
 	}
 	for _, n := range settings.Notes {
-		s.note("%s", n)
-	}
-	if settings.ProxyConfigs, err = s.proxyConfigs(ctx, settings.Defaults.Mesh.GetRootNamespace()); err != nil {
-		return nil, err
-	}
-	namespaces, err := s.namespaces(ctx, settings.Defaults)
-	if err != nil {
-		return nil, err
+		s.note("warning: %s", n)
 	}
 	native, err := s.native(ctx, t.values)
 	if err != nil {
@@ -199,9 +198,16 @@ func (s *Source) build(ctx context.Context, t texts) (*Injector, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Injector{
-		Settings: settings, Revision: t.install.Revision, native: native, path: webhook.ParsePath(path), namespaces: namespaces,
-	}, nil
+	i := &Injector{Settings: settings, Revision: t.install.Revision, native: native, path: webhook.ParsePath(path)}
+	if s.client != nil {
+		if settings.ProxyConfigs, err = s.proxyConfigs(ctx, settings.Defaults.Mesh.RootNamespace); err != nil {
+			return nil, err
+		}
+		if settings.Defaults.Values.Global.Platform == "openshift" {
+			i.annotations = s.annotations
+		}
+	}
+	return i, nil
 }
 
 // native asks for the nodes only where the answer depends on them.

@@ -51,9 +51,6 @@ type Defaults struct {
 	names           names // that mean something
 }
 
-// ReadsNamespaces reports whether the annotations of a pod's namespace count.
-func (d *Defaults) ReadsNamespaces() bool { return d.openShift }
-
 // Prepare works out the defaults. It keeps mesh and values. The error says which setting
 // of the mesh configuration or the values cannot be used.
 func Prepare(mesh *meshv1alpha1.MeshConfig, values Values, install Install) (*Defaults, error) {
