@@ -224,6 +224,8 @@ func TestEnvtest(t *testing.T) {
 		}
 	})
 	t.Run("accepted", func(t *testing.T) { testAccepted(t, c) })
+	t.Run("reports", func(t *testing.T) { testReports(t, c) })
+	t.Run("audit", func(t *testing.T) { testAudit(t, c) })
 	t.Run("golden pods", func(t *testing.T) { testGoldenPods(t, c) })
 }
 
@@ -231,6 +233,7 @@ func TestEnvtest(t *testing.T) {
 func namespaceLabels() map[string]map[string]string {
 	return map[string]map[string]string{
 		"none":            {},
+		"late":            {}, // labelled in testAudit
 		"enabled":         {"istio-injection": "enabled"},
 		"disabled":        {"istio-injection": "disabled"},
 		"rev-default":     {"istio.io/rev": "default"},
