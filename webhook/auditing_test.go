@@ -35,7 +35,8 @@ func TestAuditAgreesWithInjection(t *testing.T) {
 	outdated, kept := 0, 0
 	for seed := range uint64(2000) {
 		r := rand.New(rand.NewPCG(seed, 3))
-		request := Request{Pod: randomPod(r), Namespace: "shop", Native: r.IntN(2) == 0}
+		request := Request{Pod: randomPod(r), Native: r.IntN(2) == 0}
+		request.Pod.Namespace = "shop"
 		pod := Inject(before, request).Pod
 		if pod == nil {
 			continue
@@ -87,13 +88,13 @@ func TestProxyImageOfOtherTemplates(t *testing.T) {
 	} {
 		pod := &corev1.Pod{}
 		pod.Annotations = map[string]string{"inject.istio.io/templates": templates}
-		if got := ProxyImage(settingsOf(t, testCase{}), Request{Pod: pod}); got != want {
+		if got := ProxyImage(settingsOf(t, testCase{}), pod); got != want {
 			t.Errorf("ProxyImage with templates %q = %q; want %q", templates, got, want)
 		}
 	}
 	bad := &corev1.Pod{}
 	bad.Annotations = map[string]string{"proxy.istio.io/config": "concurrency: many"}
-	if got := ProxyImage(settingsOf(t, testCase{}), Request{Pod: bad}); got != "" {
+	if got := ProxyImage(settingsOf(t, testCase{}), bad); got != "" {
 		t.Errorf("ProxyImage of a pod that would be refused = %q; want none", got)
 	}
 }

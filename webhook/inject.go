@@ -49,7 +49,10 @@ func Inject(s *Settings, r Request) Result {
 	if problem.AnyFatal(out.Problems) {
 		return out
 	}
-	p, problems := params.Resolve(r.input(s, pod))
+	p, problems := params.Resolve(params.Input{
+		Pod: pod, Namespace: r.Namespace, NamespaceAnnotations: r.NamespaceAnnotations,
+		Defaults: s.Defaults, ProxyConfigs: s.ProxyConfigs, Native: r.Native, Path: r.Path,
+	})
 	out.Problems = append(out.Problems, problems...)
 	if problem.AnyFatal(out.Problems) {
 		return out
@@ -57,14 +60,6 @@ func Inject(s *Settings, r Request) Result {
 	out.Pod, problems = render.Pod(pod, p)
 	out.Problems = append(out.Problems, problems...)
 	return out
-}
-
-// input is what the request and the settings say about pod, the request's or a form of it.
-func (r Request) input(s *Settings, pod *corev1.Pod) params.Input {
-	return params.Input{
-		Pod: pod, Namespace: r.Namespace, NamespaceAnnotations: r.NamespaceAnnotations,
-		Defaults: s.Defaults, ProxyConfigs: s.ProxyConfigs, Native: r.Native, Path: r.Path,
-	}
 }
 
 // InvalidChoice is the reason of the warning about a pod's own choice that is neither true

@@ -1,10 +1,25 @@
 package params
 
-import corev1 "k8s.io/api/core/v1"
+import (
+	"strings"
 
-// ProxyImage returns the image that Resolve gives the proxy of the pod, for a pod that may
-// be running already; empty when the pod's settings cannot be read.
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sluicemesh/sluice/internal/meta"
+)
+
+// ProxyImage returns the image that Resolve gives the proxy of a pod that may be running
+// already. It is empty where that cannot be told: when the pod's settings cannot be read, and
+// for templates beside the built-in ones, which may name another. Of the input, the path and
+// whether native sidecars may be used do not count.
 func ProxyImage(in Input) string {
+	for word := range strings.SplitSeq(in.Pod.Annotations[meta.Templates], ",") {
+		switch Template(strings.TrimSpace(word)) {
+		case "", Sidecar, Gateway:
+		default:
+			return ""
+		}
+	}
 	r := newReader(in)
 	image := r.images(r.proxyConfig()).Proxy
 	if len(r.problems) > 0 {
