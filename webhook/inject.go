@@ -1,6 +1,8 @@
 package webhook
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sluicemesh/sluice/internal/meta"
@@ -31,6 +33,8 @@ type Result struct {
 	// Pod is the injected pod, a new value that shares memory with the request's; nil when
 	// the decision was no, or when a problem is fatal.
 	Pod *corev1.Pod
+	// Composed says that text templates had a say: any field of the pod may differ.
+	Composed bool
 	// Problems lists everything wrong with the pod's settings; with a fatal one the pod must
 	// be refused, the others are for the user to read.
 	Problems []problem.Problem
@@ -49,17 +53,29 @@ func Inject(s *Settings, r Request) Result {
 	if problem.AnyFatal(out.Problems) {
 		return out
 	}
-	p, problems := params.Resolve(params.Input{
-		Pod: pod, Namespace: r.Namespace, NamespaceAnnotations: r.NamespaceAnnotations,
+	in := params.Input{
+		Pod: pod, Namespace: r.Namespace, NamespaceAnnotations: r.NamespaceAnnotations, Catalog: s.templates.catalog,
 		Defaults: s.Defaults, ProxyConfigs: s.ProxyConfigs, Native: r.Native, Path: r.Path,
-	})
+	}
+	p, problems := params.Resolve(in)
 	out.Problems = append(out.Problems, problems...)
 	if problem.AnyFatal(out.Problems) {
 		return out
 	}
-	out.Pod, problems = render.Pod(pod, p)
+	if len(p.Templates) == 0 {
+		out.Pod, problems = render.Pod(pod, p)
+	} else {
+		out.Composed = true
+		out.Pod, problems = s.compose(in, p)
+		problems = newOnes(problems, out.Problems)
+	}
 	out.Problems = append(out.Problems, problems...)
 	return out
+}
+
+// newOnes drops the problems that are known already.
+func newOnes(problems, known []problem.Problem) []problem.Problem {
+	return slices.DeleteFunc(problems, func(p problem.Problem) bool { return slices.Contains(known, p) })
 }
 
 // InvalidChoice is the reason of the warning about a pod's own choice that is neither true

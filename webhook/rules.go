@@ -3,27 +3,16 @@ package webhook
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"github.com/sluicemesh/sluice/webhook/params"
 	"github.com/sluicemesh/sluice/webhook/policy"
 )
 
 // parseRules reads the key "config". A selector that is none is left out with a note, as in
 // Istio: the other pods of the mesh must not wait for it.
 func parseRules(c injectorConfig, fallback policy.Policy) (rules policy.Rules, notes []string, err error) {
-	if len(c.Templates) > 0 || len(c.Aliases) > 0 {
-		return policy.Rules{}, nil, fmt.Errorf("templates or aliases (%s) are not supported: remove them",
-			strings.Join(slices.Concat(slices.Sorted(maps.Keys(c.Templates)), slices.Sorted(maps.Keys(c.Aliases))), ", "))
-	}
-	if t := c.DefaultTemplates; len(t) > 0 && !slices.Equal(t, []string{string(params.Sidecar)}) {
-		return policy.Rules{}, nil, fmt.Errorf("defaultTemplates %v are not supported: write [sidecar]", t)
-	}
 	if c.Policy == "" {
 		c.Policy = fallback
 	}

@@ -21,6 +21,9 @@ func TestSettingsRefused(t *testing.T) {
 		{"mesh", Source{Mesh: "trustDomain: 7"}, `invalid value for string field trustDomain`},
 		{"proxy config", Source{Mesh: "defaultConfig: {statusPort: 70000, drainDuration: 0s}"},
 			"mesh config: defaultConfig.statusPort: 70000 is not a port, write a number from 0 to 65535; defaultConfig.drainDuration: 0s is less than 1s"},
+		{"ranges", Source{Values: `{"global":{"proxy":{"includeIPRanges":"everywhere"}}}`}, `values: global.proxy.includeIPRanges: "everywhere" is not an IP range`},
+		{"ports", Source{Values: `{"global":{"proxy":{"excludeOutboundPorts":"http"}}}`}, `values: global.proxy.excludeOutboundPorts: "http" is not a port`},
+		{"listen port", Source{Mesh: "proxyInboundListenPort: 70000"}, "mesh config: proxyInboundListenPort: 70000 is not a port"},
 		{"log level", Source{Values: `{"global":{"proxy":{"logLevel":"loud"}}}`}, `values: global.proxy.logLevel: "loud" is not a log level`},
 		{"values", Source{Values: "{"}, "parse values"},
 		{"value type", Source{Values: `{"global":{"proxy":{"privileged":"yes"}}}`}, "global.proxy.privileged"},
@@ -28,9 +31,10 @@ func TestSettingsRefused(t *testing.T) {
 		{"compliance", Source{Values: `{"pilot":{"env":{"COMPLIANCE_POLICY":"strict"}}}`}, "pilot.env.COMPLIANCE_POLICY"},
 		{"cert provider", Source{Values: `{"global":{"pilotCertProvider":"kubernetes"}}`}, "global.pilotCertProvider"},
 		{"config", Source{Config: "policy: [1]"}, "parse injector config"},
-		{"templates", Source{Config: "templates: {custom: x}"}, "custom"},
-		{"aliases", Source{Config: "aliases: {mine: [sidecar]}"}, "mine"},
-		{"default templates", Source{Config: "defaultTemplates: [gateway]"}, "defaultTemplates"},
+		{"template's text", Source{Config: "templates: {custom: \"a: 1\\n{{ nothing }}\"}"}, `template custom, line 2: function "nothing" not defined`},
+		{"two templates", Source{Config: "templates: {one: '{{ if }}', two: '{{ end }}'}"}, "template two, line 1"},
+		{"unknown alias", Source{Config: "aliases: {mine: [sidecar, theirs]}"}, "theirs"},
+		{"unknown default", Source{Config: "defaultTemplates: [gatewy]"}, "gatewy"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -9,12 +9,15 @@
 package webhook
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 	networkingv1beta1 "istio.io/client-go/pkg/apis/networking/v1beta1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -119,10 +122,6 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		return fmt.Errorf("set up webhook metrics: %w", err)
 	}
 	serving := certs.NewServing(cfg.Authority, cfg.dnsNames(), cfg.Log)
-	server.Options.TLSOpts = append(server.Options.TLSOpts, func(t *tls.Config) {
-		t.MinVersion = tls.VersionTLS12
-		t.GetCertificate = serving.GetCertificate
-	})
 	if err := networkingv1beta1.AddToScheme(mgr.GetScheme()); err != nil {
 		return fmt.Errorf("set up webhook: %w", err)
 	}
@@ -132,7 +131,8 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 	if cfg.Platform == openShift {
 		st.namespaces = &namespaces{annotations: map[string]map[string]string{}}
 	}
-	register(server, &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool(), notices: notices})
+	attach(server, &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool(), notices: notices}, serving)
+	server.Register("/ready", st)
 	runnables := []ctrlRunnable{
 		serving,
 		&loader{
@@ -175,13 +175,35 @@ func readiness(server *ctrlwebhook.DefaultServer, st *state, trusted func() bool
 	}
 }
 
-// register binds the handler to its paths, and the readiness of the injector to its own.
-func register(server *ctrlwebhook.DefaultServer, h *handler) {
+// attach puts the injector on a server.
+func attach(server *ctrlwebhook.DefaultServer, h http.Handler, serving *certs.Serving) {
+	server.Options.TLSOpts = append(server.Options.TLSOpts, func(t *tls.Config) {
+		t.MinVersion = tls.VersionTLS12
+		t.GetCertificate = serving.GetCertificate
+	})
 	server.Register(injectPath, h)
 	server.Register(injectPath+"/", h)
-	server.Register("/ready", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if err := h.state.ready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+}
+
+// Serve answers reviews on server with settings that do not change, until ctx ends: the
+// webhook that Setup makes, without a cluster around it and without Events. Of cfg it reads Authority and Log,
+// which are required, and the names in the certificate. h takes the injector's place
+// unless it is nil, so that something else can be measured on the same server.
+func Serve(ctx context.Context, server *ctrlwebhook.DefaultServer, cfg Config, s *Settings, h http.Handler) error {
+	cfg = cfg.withDefaults()
+	if h == nil {
+		m, err := newMetrics(prometheus.NewRegistry())
+		if err != nil {
+			return fmt.Errorf("serve injection: %w", err)
 		}
-	}))
+		st := &state{native: newNative(cfg.NativeSidecars)}
+		st.settings.Store(s)
+		h = &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool()}
+	}
+	serving := certs.NewServing(cfg.Authority, cfg.dnsNames(), cfg.Log)
+	attach(server, h, serving)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return serving.Start(ctx) })
+	group.Go(func() error { return server.Start(ctx) })
+	return group.Wait()
 }

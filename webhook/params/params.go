@@ -6,6 +6,7 @@
 package params
 
 import (
+	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sluicemesh/sluice/internal/capture"
@@ -15,10 +16,13 @@ import (
 // Template is what is injected.
 type Template string
 
-// The templates that users name in the annotation inject.istio.io/templates.
+// The templates that render writes itself, as users name them in the annotation
+// inject.istio.io/templates.
 const (
 	Sidecar Template = "sidecar"
 	Gateway Template = "gateway"
+	// None is chosen where text templates alone say what is injected.
+	None Template = ""
 )
 
 // Input is what one pod's parameters are resolved from. Nothing of it is modified.
@@ -32,6 +36,8 @@ type Input struct {
 	// elsewhere.
 	NamespaceAnnotations map[string]string
 	Defaults             *Defaults
+	// Catalog may be nil: there are the native templates then.
+	Catalog *Catalog
 	// ProxyConfigs are the cluster's objects of that kind, nil for none.
 	ProxyConfigs *ProxyConfigs
 	// Native says that the pod may use native sidecars where it does not say itself.
@@ -51,9 +57,14 @@ type Path struct {
 // the Defaults it was resolved from and with the pod; render copies what it places.
 type Params struct {
 	Template Template
-	Native   bool // the proxy is a restartable init container
-	Hold     bool // the proxy comes first and the others wait for it
-	Revision string
+	// Templates are the text templates that are laid over it, in order.
+	Templates []string
+	Native    bool // the proxy is a restartable init container
+	Hold      bool // the proxy comes first and the others wait for it
+	Revision  string
+
+	// Config is the proxy's effective configuration, shared: not to be modified.
+	Config *meshv1alpha1.ProxyConfig
 
 	Workload  Workload
 	Mesh      Mesh
@@ -153,9 +164,11 @@ type Health struct {
 // others are warnings for the user.
 func Resolve(in Input) (Params, []problem.Problem) {
 	r := newReader(in)
+	base, texts := r.templates()
 	p := Params{
 		Revision:    in.Defaults.Revision,
-		Template:    r.template(),
+		Template:    base,
+		Templates:   texts,
 		Workload:    workload(in.Pod, in.Namespace),
 		Logs:        r.logs(),
 		PathEnv:     in.Path.Env,
@@ -164,6 +177,7 @@ func Resolve(in Input) (Params, []problem.Problem) {
 	p.UserProxy = r.userProxy()
 	p.Init = r.initial()
 	config := r.proxyConfig()
+	p.Config = config
 	p.Health = r.health(config)
 	r.status = p.Health.StatusPort
 	p.Images = r.images(config)

@@ -15,12 +15,17 @@ const coreDump = "enable-core-dump"
 // hasInit reports whether rules are wanted.
 func (w *writer) hasInit() bool { return w.Capture.Mode != capture.None }
 
-// initial builds the container that installs the rules or checks them, if rules are wanted.
+// initial is the container that installs the rules or checks them, if rules are wanted.
 func (w *writer) initial() ([]corev1.Container, bool) {
 	if !w.hasInit() {
 		return nil, true
 	}
-	c, ok := w.merge(corev1.Container{
+	c, ok := w.merge(w.buildInit(), w.Init.User)
+	return []corev1.Container{c}, ok
+}
+
+func (w *writer) buildInit() corev1.Container {
+	return corev1.Container{
 		Name:            w.Init.Name,
 		Image:           w.Images.Init,
 		ImagePullPolicy: w.Images.PullPolicy,
@@ -28,8 +33,7 @@ func (w *writer) initial() ([]corev1.Container, bool) {
 		Env:             metadataEnv(w.Mesh.Metadata),
 		Resources:       *w.Proxy.Resources.DeepCopy(),
 		SecurityContext: w.initSecurity(),
-	}, w.Init.User)
-	return []corev1.Container{c}, ok
+	}
 }
 
 func (w *writer) initArgs() []string {

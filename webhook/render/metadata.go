@@ -41,7 +41,7 @@ func (w *writer) labels() {
 	setDefault(l, meta.CanonicalName, trimLabel(first(l[meta.AppName], l[meta.App], w.Workload.Name)))
 	setDefault(l, meta.CanonicalRevision, first(l[meta.AppVersion], l[meta.Version], "latest"))
 	setDefault(l, meta.Network, w.Mesh.Network)
-	if w.Template == params.Gateway {
+	if w.Template != params.Sidecar {
 		return
 	}
 	setDefault(l, meta.TLSMode, "istio")

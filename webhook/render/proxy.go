@@ -11,8 +11,29 @@ import (
 	"github.com/sluicemesh/sluice/webhook/params"
 )
 
-// proxy builds the container istio-proxy, the user's own version over the injected one.
+// proxy is the container istio-proxy, the user's own version over the injected one.
 func (w *writer) proxy() (corev1.Container, bool) {
+	c, ok := w.merge(w.buildProxy(), w.UserProxy)
+	if !ok {
+		return c, false
+	}
+	w.settle(&c, w.Native)
+	return c, true
+}
+
+// settle sets what must hold whatever the user wrote on a proxy of their own: where it
+// lives is the injector's decision.
+func (w *writer) settle(c *corev1.Container, native bool) {
+	c.RestartPolicy = nil
+	if native {
+		always := corev1.ContainerRestartPolicyAlways
+		c.RestartPolicy = &always
+	}
+	w.forceRoot(c)
+	w.lateEnvironment(c)
+}
+
+func (w *writer) buildProxy() corev1.Container {
 	role := "sidecar"
 	if w.Template == params.Gateway {
 		role = "router"
@@ -39,19 +60,7 @@ func (w *writer) proxy() (corev1.Container, bool) {
 	}
 	c.Args = w.proxyOptions(c.Args)
 	w.healthProbes(&c)
-	c, ok := w.merge(c, w.UserProxy)
-	if !ok {
-		return c, false
-	}
-	// Where the proxy lives is the injector's decision, whatever list the user wrote it in.
-	c.RestartPolicy = nil
-	if w.Native {
-		always := corev1.ContainerRestartPolicyAlways
-		c.RestartPolicy = &always
-	}
-	w.forceRoot(&c)
-	w.lateEnvironment(&c)
-	return c, true
+	return c
 }
 
 // proxyOptions adds the arguments that are there only where they are asked for.

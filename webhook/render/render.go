@@ -18,14 +18,14 @@ import (
 	"github.com/sluicemesh/sluice/webhook/params"
 )
 
-// Pod returns a copy of pod with everything added that p says. pod must be what Strip
+// Pod returns a copy of pod with everything added that p says, text templates aside:
+// Compose does those. pod must be what Strip
 // returned. The problems are warnings unless fatal; with a fatal one the result is nil.
 func Pod(pod *corev1.Pod, p params.Params) (*corev1.Pod, []problem.Problem) {
-	w := &writer{
-		Params: p, in: pod, out: shallow(pod),
-		origin: params.Origin(pod, p.Workload.Namespace), status: status{Revision: p.Revision},
-	}
-	w.takeUserContainers()
+	w := newWriter(pod, p)
+	w.takeUserContainers(func(name string) bool {
+		return name == meta.ProxyContainer || name == w.Init.Name && w.hasInit()
+	})
 	w.probes()
 	proxy, ok := w.proxy()
 	if !ok {
@@ -59,6 +59,14 @@ type writer struct {
 	problems []problem.Problem
 }
 
+// newWriter returns a value, so that Pod's stays on the stack.
+func newWriter(pod *corev1.Pod, p params.Params) writer {
+	return writer{
+		Params: p, in: pod, out: shallow(pod),
+		origin: params.Origin(pod, p.Workload.Namespace), status: status{Revision: p.Revision},
+	}
+}
+
 // shallow copies the pod and the maps and lists that are edited; what the lists hold is
 // shared and must be replaced, not changed.
 func shallow(pod *corev1.Pod) *corev1.Pod {
@@ -76,12 +84,10 @@ func shallow(pod *corev1.Pod) *corev1.Pod {
 	return &out
 }
 
-// takeUserContainers removes the user's own proxy and init container from the pod and
-// remembers them as they were, so that a later injection starts from the same.
-func (w *writer) takeUserContainers() {
-	own := func(c corev1.Container) bool {
-		return c.Name == meta.ProxyContainer || c.Name == w.Init.Name && w.hasInit()
-	}
+// takeUserContainers removes the user's own version of injected containers from the pod
+// and remembers them as they were, so that a later injection starts from the same.
+func (w *writer) takeUserContainers(injected func(name string) bool) {
+	own := func(c corev1.Container) bool { return injected(c.Name) }
 	for _, c := range w.out.Spec.Containers {
 		if own(c) {
 			w.saved.Containers = append(w.saved.Containers, c)

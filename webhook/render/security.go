@@ -59,6 +59,9 @@ func (w *writer) forceRoot(c *corev1.Container) {
 	if !w.Proxy.ForceRoot {
 		return
 	}
+	if c.SecurityContext == nil { // a text template's
+		c.SecurityContext = &corev1.SecurityContext{}
+	}
 	var root int64
 	nonRoot := false
 	c.SecurityContext.RunAsUser, c.SecurityContext.RunAsNonRoot = &root, &nonRoot
