@@ -20,6 +20,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -34,6 +35,7 @@ func TestInjection(t *testing.T) {
 	}{
 		{"without a control plane", noControlPlane},
 		{"settings of the cluster", clusterSettings},
+		{"objects of the cluster", clusterObjects},
 		{"native sidecars follow the nodes", followNodes},
 		{"a workload of the cluster", liveWorkload},
 		{"the cluster's webhook at a URL", webhookAtURL},
@@ -101,6 +103,21 @@ func clusterSettings(t *testing.T, c *cluster) {
 		"image: example.com/proxyv2:9.9.9", `"concurrency":3`, "--proxyLogLevel=debug")
 	c.run(t, webPod, "kube-inject", "-f", "-", "--offline").want(t, 0, "image: ghcr.io/sluicemesh/proxyv2:9.9.9")
 	c.run(t, webPod, "kube-inject", "-f", "-", "--meshConfigMapName", "mine").want(t, 0, "ConfigMap istio-system/istio-sidecar-injector\n")
+}
+
+// clusterObjects: a ProxyConfig, and on OpenShift the annotations of a namespace, count.
+func clusterObjects(t *testing.T, c *cluster) {
+	c.create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: "range", Annotations: map[string]string{"openshift.io/sa.scc.uid-range": "1000620000/10000"},
+	}})
+	config := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"concurrency": int64(7)}}}
+	config.SetAPIVersion("networking.istio.io/v1beta1")
+	config.SetKind("ProxyConfig")
+	config.SetNamespace("range")
+	config.SetName("all")
+	c.create(t, config)
+	c.run(t, webPod, "kube-inject", "-f", "-", "-n", "range").want(t, 0, `"concurrency":7`, "runAsUser: 1337")
+	c.run(t, webPod, "kube-inject", "-f", "-", "-n", "range", "--set", "global.platform=openshift").want(t, 0, "runAsUser: 1000629999")
 }
 
 func followNodes(t *testing.T, c *cluster) {

@@ -18,9 +18,7 @@ import (
 // ProxyImage returns the proxy image that injection gives a pod under the settings, for a
 // pod that may be running already; empty where that cannot be told without injecting.
 func ProxyImage(s *Settings, pod *corev1.Pod) string {
-	return params.ProxyImage(params.Input{
-		Pod: pod, Catalog: s.templates.catalog, Defaults: s.Defaults, ProxyConfigs: s.ProxyConfigs,
-	})
+	return params.ProxyImage(Request{Pod: pod}.input(s, pod))
 }
 
 // newAuditor makes the auditor of the own revision.

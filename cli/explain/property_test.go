@@ -85,7 +85,11 @@ func agree(t *testing.T, w *world, i *source.Injector, podLabels map[string]stri
 		t.Fatal(err)
 	}
 	ns := w.given["shop"]
-	want := asked(t, w.source, ns, podLabels) && i.Inject(pod, "shop").Pod != nil
+	out, err := i.Inject(t.Context(), pod, "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := asked(t, w.source, ns, podLabels) && out.Pod != nil
 	if v.Injected != want {
 		t.Errorf("namespace %v, pod %v: verdict %v [%s]; the webhook: %v", ns, podLabels, v.Injected, v.Reason, want)
 	}

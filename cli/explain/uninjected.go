@@ -118,7 +118,9 @@ func (w *world) audit(ctx context.Context, c client.Client, namespace string) ([
 				return audit.Revision{}, false
 			}
 			image := func(pod *corev1.Pod) string {
-				return params.ProxyImage(params.Input{Pod: pod, Namespace: pod.Namespace, Defaults: i.Settings.Defaults})
+				return params.ProxyImage(params.Input{
+					Pod: pod, Namespace: pod.Namespace, Defaults: i.Settings.Defaults, ProxyConfigs: i.Settings.ProxyConfigs,
+				})
 			}
 			return audit.Revision{Rules: i.Settings.Rules, Image: image}, true
 		},

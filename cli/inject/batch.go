@@ -91,7 +91,10 @@ func (b *batch) pod(ctx context.Context, item document.Item, r *result) (*corev1
 	if b.live != nil {
 		return b.ask(ctx, item, r)
 	}
-	out := b.local.Inject(item.Pod, b.target.Namespace)
+	out, err := b.local.Inject(ctx, item.Pod, b.target.Namespace)
+	if err != nil {
+		return nil, err
+	}
 	r.Reason = string(out.Decision.Reason)
 	for _, p := range out.Problems {
 		p = located(p, item)

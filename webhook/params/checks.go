@@ -68,12 +68,12 @@ func (v *Values) ranges() error {
 		path string
 		err  error
 	}{
-		{"includeIPRanges", failure(capture.ParseRanges(in.IncludeIPRanges))},
-		{"excludeIPRanges", failure(capture.ParsePrefixes(in.ExcludeIPRanges))},
-		{"includeInboundPorts", failure(capture.ParsePorts(in.IncludeInboundPorts))},
-		{"excludeInboundPorts", failure(capture.ParsePortList(in.ExcludeInboundPorts))},
-		{"includeOutboundPorts", failure(capture.ParsePortList(in.IncludeOutboundPorts))},
-		{"excludeOutboundPorts", failure(capture.ParsePortList(in.ExcludeOutboundPorts))},
+		{"includeIPRanges", failure(capture.ParseRanges(string(in.IncludeIPRanges)))},
+		{"excludeIPRanges", failure(capture.ParsePrefixes(string(in.ExcludeIPRanges)))},
+		{"includeInboundPorts", failure(capture.ParsePorts(string(in.IncludeInboundPorts)))},
+		{"excludeInboundPorts", failure(capture.ParsePortList(string(in.ExcludeInboundPorts)))},
+		{"includeOutboundPorts", failure(capture.ParsePortList(string(in.IncludeOutboundPorts)))},
+		{"excludeOutboundPorts", failure(capture.ParsePortList(string(in.ExcludeOutboundPorts)))},
 	} {
 		if s.err != nil {
 			return fmt.Errorf("values: global.proxy.%s: %w", s.path, s.err)

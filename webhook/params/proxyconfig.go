@@ -2,6 +2,7 @@ package params
 
 import (
 	"strconv"
+	"strings"
 
 	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
 

@@ -71,14 +71,19 @@ func (w *writer) describe(template, field string, metadata map[string]any, to ma
 // they name, then what depends on the whole: probes, metrics, order, status. pod must be
 // what Describe returned.
 func Compose(pod *corev1.Pod, p params.Params, overlays []Overlay) (*corev1.Pod, []problem.Problem) {
-	c := &composer{writer: newWriter(pod, p), pod: pod, named: namedContainers(overlays)}
+	c := &composer{writer: newWriter(pod, p), pod: pod, named: mentioned(overlays, containers, initContainers)}
 	c.takeUserContainers(c.injected)
 	if p.Template != params.None && !c.base() {
 		return nil, c.problems
 	}
+	added := mentioned(overlays, volumes)
+	secrets := mentioned(overlays, imagePullSecrets)
 	if !c.lay(overlays) || !c.layUser() || !c.complete() {
 		return nil, c.problems
 	}
+	arrange(c.out.Spec.Volumes, nameOfVolume, slices.Concat(c.status.Volumes, added), pod.Spec.Volumes)
+	arrange(c.out.Spec.ImagePullSecrets, nameOfSecret, slices.Concat(c.status.ImagePullSecrets, secrets), pod.Spec.ImagePullSecrets)
+	c.list()
 	c.finish()
 	return c.out, c.problems
 }
@@ -87,7 +92,7 @@ func Compose(pod *corev1.Pod, p params.Params, overlays []Overlay) (*corev1.Pod,
 type composer struct {
 	writer
 	pod   *corev1.Pod     // as the user wrote it
-	named map[string]bool // containers that overlays add something to
+	named []string        // containers that overlays add something to, in order
 	env   []corev1.EnvVar // of the native proxy
 }
 
@@ -96,9 +101,9 @@ type composer struct {
 func (c *composer) injected(name string) bool {
 	switch name {
 	case meta.ProxyContainer:
-		return c.Template != params.None || c.named[name]
+		return c.Template != params.None || slices.Contains(c.named, name)
 	case meta.InitContainer, meta.ValidationContainer:
-		return c.Template != params.None && c.hasInit() && name == c.Init.Name || c.named[name]
+		return c.Template != params.None && c.hasInit() && name == c.Init.Name || slices.Contains(c.named, name)
 	}
 	return false
 }
@@ -138,15 +143,14 @@ func (c *composer) layUser() bool {
 	again := func(list, user []corev1.Container) {
 		for i := range list {
 			at := indexOf(user, list[i].Name)
-			if at < 0 || !c.named[list[i].Name] || c.injected(list[i].Name) {
+			if at < 0 || !slices.Contains(c.named, list[i].Name) || c.injected(list[i].Name) {
 				continue
 			}
 			merged, fine := c.merge(list[i], &user[at])
+			arrangeContainer(&merged, &user[at])
 			list[i], ok = merged, ok && fine
 		}
-		slices.SortStableFunc(list, func(a, b corev1.Container) int {
-			return indexOf(user, a.Name) - indexOf(user, b.Name)
-		})
+		arrange(list, nameOfContainer, c.named, user)
 	}
 	again(c.out.Spec.Containers, c.pod.Spec.Containers)
 	again(c.out.Spec.InitContainers, c.pod.Spec.InitContainers)
@@ -191,7 +195,6 @@ func (c *composer) complete() bool {
 		c.report("spec.containers", TemplateFailed, true, "the templates leave no container: remove what deletes them")
 		return false
 	}
-	c.list()
 	return true
 }
 
