@@ -66,10 +66,7 @@ func (p *bufferPool) read(w http.ResponseWriter, r *http.Request) (*buffers, *fa
 	if !p.wait(r.Context(), size) {
 		return nil, &failure{busy, http.StatusServiceUnavailable, "too many large reviews at once"}
 	}
-	b, ok := p.pool.Get().(*buffers)
-	if !ok {
-		b = &buffers{}
-	}
+	b := p.get()
 	b.room = size
 	// Somebody who sends slowly must not keep the room. Where the connection has no deadlines
 	// there is nothing to keep.
@@ -87,6 +84,14 @@ func (p *bufferPool) read(w http.ResponseWriter, r *http.Request) (*buffers, *fa
 		return nil, &failure{badRequest, http.StatusBadRequest, "read body: " + err.Error()}
 	}
 	return nil, &failure{badRequest, http.StatusBadRequest, "no body found"}
+}
+
+// get returns empty buffers, which have to be released.
+func (p *bufferPool) get() *buffers {
+	if b, ok := p.pool.Get().(*buffers); ok {
+		return b
+	}
+	return &buffers{}
 }
 
 // wait reports whether there is room for a body; it waits for it, but not for long.

@@ -2,9 +2,6 @@ package webhook
 
 import (
 	"fmt"
-	"maps"
-	"reflect"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -13,8 +10,8 @@ import (
 // patchComposed is patch for a pod that text templates had a say in: beside what injection
 // itself edits, any field may differ. Fields that this program does not know are in neither
 // pod and stay as they are; a list that differs is replaced as a whole.
-func (p *patcher) patchComposed(from, to *corev1.Pod) ([]byte, error) {
-	p.edits(from, to)
+func (p *patcher) patchComposed(from, to *corev1.Pod, known fragments) ([]byte, error) {
+	p.edits(from, to, known)
 	before, err := remainder(from)
 	if err != nil {
 		return nil, err
@@ -23,7 +20,7 @@ func (p *patcher) patchComposed(from, to *corev1.Pod) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.fields("", before, after)
+	p.difference(place{index: whole}, before, after)
 	return p.finish()
 }
 
@@ -38,29 +35,4 @@ func remainder(pod *corev1.Pod) (map[string]any, error) {
 		return nil, fmt.Errorf("compare pods: %w", err)
 	}
 	return out, nil
-}
-
-// fields writes the steps between two objects, key by key.
-func (p *patcher) fields(path string, from, to map[string]any) {
-	for _, key := range slices.Sorted(maps.Keys(from)) {
-		if _, ok := to[key]; !ok {
-			p.keyStep("remove", path, key)
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(to)) {
-		old, ok := from[key]
-		before, wasMap := old.(map[string]any)
-		after, isMap := to[key].(map[string]any)
-		switch {
-		case reflect.DeepEqual(old, to[key]):
-		case isMap && wasMap:
-			p.fields(path+"/"+escape(key), before, after)
-		case ok:
-			p.keyStep("replace", path, key)
-			p.encode(to[key])
-		default:
-			p.keyStep("add", path, key)
-			p.encode(to[key])
-		}
-	}
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // changeContainer patches a container of the user's. What injection changes there is that
-// probes and hooks become requests to the agent; anything else is left to the library.
+// probes and hooks become requests to the agent; anything else is compared as JSON.
 func (p *patcher) changeContainer(at place, from, to *corev1.Container) {
 	rest := *to
 	rest.ReadinessProbe = withHandler(to.ReadinessProbe, from.ReadinessProbe)
@@ -99,5 +99,69 @@ func hookHandler(h *corev1.LifecycleHandler) *corev1.ProbeHandler {
 	return &corev1.ProbeHandler{Exec: h.Exec, HTTPGet: h.HTTPGet, TCPSocket: h.TCPSocket}
 }
 
-// container writes a new container.
-func (p *patcher) container(c *corev1.Container) { p.encode(c) }
+// container writes a new container. Of an injected one, variables and mounts are most of it,
+// and most of them are fragments.
+func (p *patcher) container(c *corev1.Container) {
+	p.rest = *c
+	p.rest.Env, p.rest.VolumeMounts = nil, nil
+	p.encode(&p.rest)
+	if p.err != nil {
+		return
+	}
+	p.out = p.out[:len(p.out)-len("}")]
+	if len(c.Env) > 0 {
+		p.raw(`,"env":[`)
+		for i := range c.Env {
+			if i > 0 {
+				p.raw(",")
+			}
+			p.variable(&c.Env[i])
+		}
+		p.raw("]")
+	}
+	if len(c.VolumeMounts) > 0 {
+		p.raw(`,"volumeMounts":`)
+		p.mounts(c.VolumeMounts)
+	}
+	p.raw("}")
+}
+
+// variable writes a variable. The conversion stops compiling when Kubernetes adds a field.
+func (p *patcher) variable(e *corev1.EnvVar) {
+	v := struct {
+		Name, Value string
+		ValueFrom   *corev1.EnvVarSource
+	}(*e)
+	p.raw(`{"name":`)
+	p.text(v.Name)
+	if v.Value != "" {
+		p.raw(`,"value":`)
+		p.text(v.Value)
+	}
+	if v.ValueFrom != nil {
+		p.raw(`,"valueFrom":`)
+		if known, ok := p.known.sources[v.ValueFrom]; ok {
+			p.raw(known)
+		} else {
+			p.encode(v.ValueFrom)
+		}
+	}
+	p.raw("}")
+}
+
+func (p *patcher) mounts(list []corev1.VolumeMount) {
+	if known, ok := p.known.mounts[mountsOf(list)]; ok {
+		p.raw(known)
+		return
+	}
+	p.encode(list)
+}
+
+// volume writes a new volume.
+func (p *patcher) volume(v *corev1.Volume) {
+	if known, ok := p.known.volumes[*v]; ok {
+		p.raw(known)
+		return
+	}
+	p.encode(v)
+}

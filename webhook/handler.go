@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -33,7 +33,7 @@ type handler struct {
 	metrics *injectionMetrics
 	log     *slog.Logger
 	buffers *bufferPool
-	notices *notice.Board
+	notices *notice.Board // nil for no Events
 }
 
 // ServeHTTP implements http.Handler: one POST of an AdmissionReview, one answer.
@@ -68,8 +68,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answer turns the review in b into an answered one, bytes to bytes; the result is b's. An error means that it is no review at all; everything else is said in the
-// answer.
+// answer turns the review in b into an answered one, bytes to bytes; the result is b's. An
+// error means that it is no review at all; everything else is said in the answer.
 func (h *handler) answer(b *buffers, path string) ([]byte, error) {
 	in, err := decode(b.body.Bytes())
 	if in.Request == nil {
@@ -109,44 +109,48 @@ func (h *handler) review(b *buffers, in *request, path string) (response *admiss
 	pod := in.Object.pod()
 	request := Request{
 		Pod: pod, Namespace: in.Namespace,
-		Native: h.state.native.supported(pod.Spec.NodeName), Path: ParsePath(path),
+		NamespaceAnnotations: h.state.namespaces.of(cmp.Or(pod.Namespace, in.Namespace)),
+		Native:               h.state.native.supported(pod.Spec.NodeName), Path: ParsePath(path),
 	}
 	result := Inject(settings, request)
 	h.report(request, in.DryRun, result)
-	return h.respond(b, in.UID, pod, result)
-}
-
-// respond writes a Result as an answer.
-func (h *handler) respond(b *buffers, uid types.UID, pod *corev1.Pod, result Result) *admissionv1.AdmissionResponse {
-	if !result.Decision.Inject {
-		out := h.skip(uid, string(result.Decision.Reason))
-		out.Warnings = warnings(result.Problems)
-		return out
-	}
+	out := h.respond(in.UID, result)
 	if result.Pod == nil {
-		fatal := fatalOnly(result.Problems)
-		h.metrics.failure.WithLabelValues(fatal[0].Reason).Inc()
-		return refuse(uid, problem.Join(fatal))
+		return out
 	}
 	create := b.patch.patch
 	if result.Composed {
 		create = b.patch.patchComposed
 	}
-	patch, err := create(pod, result.Pod)
+	patch, err := create(pod, result.Pod, settings.known)
 	if err != nil {
 		h.metrics.failure.WithLabelValues(internalBug).Inc()
-		return refuse(uid, err.Error())
+		return refuse(in.UID, err.Error())
 	}
 	h.metrics.success.WithLabelValues(string(result.Decision.Reason)).Inc()
-	out := &admissionv1.AdmissionResponse{
-		UID: uid, Allowed: true, Warnings: warnings(result.Problems),
-		AuditAnnotations: map[string]string{"injected": string(result.Decision.Reason)},
-	}
 	if len(patch) > 0 {
 		kind := admissionv1.PatchTypeJSONPatch
 		out.Patch, out.PatchType = patch, &kind
 	}
 	return out
+}
+
+// respond writes a Result as an answer, without the patch.
+func (h *handler) respond(uid types.UID, result Result) *admissionv1.AdmissionResponse {
+	switch {
+	case !result.Decision.Inject:
+		out := h.skip(uid, string(result.Decision.Reason))
+		out.Warnings = warnings(result.Problems)
+		return out
+	case result.Pod == nil:
+		fatal := fatalOnly(result.Problems)
+		h.metrics.failure.WithLabelValues(fatal[0].Reason).Inc()
+		return refuse(uid, problem.Join(fatal))
+	}
+	return &admissionv1.AdmissionResponse{
+		UID: uid, Allowed: true, Warnings: warnings(result.Problems),
+		AuditAnnotations: map[string]string{"injected": string(result.Decision.Reason)},
+	}
 }
 
 func (h *handler) skip(uid types.UID, reason string) *admissionv1.AdmissionResponse {

@@ -331,31 +331,10 @@ func TestParsePath(t *testing.T) {
 	}
 }
 
-func BenchmarkInject(b *testing.B) {
-	body, err := os.ReadFile("testdata/review.json")
-	if err != nil {
-		b.Fatal(err)
-	}
-	h := testHandler(b)
-	b.SetBytes(int64(len(body)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := answerBytes(h, body, "/inject"); err != nil {
-			b.Fatal(err)
-		}
-	}
-	if count(h.metrics.success.WithLabelValues("PolicyEnabled")) != float64(b.N) {
-		b.Fatal("not every pod was injected")
-	}
-}
-
 // answerBytes answers a review with buffers from the pool, as ServeHTTP does; the answer
 // is the caller's.
 func answerBytes(h *handler, body []byte, path string) ([]byte, error) {
-	b, ok := h.buffers.pool.Get().(*buffers)
-	if !ok {
-		b = &buffers{}
-	}
+	b := h.buffers.get()
 	defer h.buffers.release(b)
 	b.body.Write(body)
 	answer, err := h.answer(b, path)

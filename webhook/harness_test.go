@@ -1,16 +1,19 @@
 package webhook
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/google/go-cmp/cmp"
+	networkingv1beta1 "istio.io/client-go/pkg/apis/networking/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluicemesh/sluice/internal/golden"
 	"github.com/sluicemesh/sluice/internal/problem"
+	"github.com/sluicemesh/sluice/webhook/params"
 )
 
 // testCase is one golden input.
@@ -26,6 +29,11 @@ type testCase struct {
 	// NamespaceAnnotations are those of the pod's namespace.
 	NamespaceAnnotations map[string]string `json:"namespaceAnnotations"`
 	Pod                  *corev1.Pod       `json:"pod"`
+
+	ProxyConfigs []*networkingv1beta1.ProxyConfig `json:"proxyConfigs"`
+	// Changes asks for what the pod's annotations and the ProxyConfigs change, instead of the
+	// whole pod.
+	Changes bool `json:"changes"`
 }
 
 // testOutput is one golden output.
@@ -34,6 +42,7 @@ type testOutput struct {
 	Refused  bool        `json:"refused,omitempty"`
 	Problems []string    `json:"problems,omitempty"`
 	Pod      *corev1.Pod `json:"pod,omitempty"`
+	Changes  []string    `json:"changes,omitempty"`
 }
 
 func settingsOf(t *testing.T, c testCase) *Settings {
@@ -53,6 +62,11 @@ func settingsOf(t *testing.T, c testCase) *Settings {
 	s, err := NewSettings(src)
 	if err != nil {
 		t.Fatal(err)
+	}
+	var problems []problem.Problem
+	s.ProxyConfigs, problems = params.IndexProxyConfigs(c.ProxyConfigs, s.Defaults.Mesh.RootNamespace)
+	if len(problems) > 0 {
+		t.Fatal(problem.Join(problems))
 	}
 	return s
 }
@@ -82,6 +96,9 @@ func TestInjectGolden(t *testing.T) {
 		for _, p := range result.Problems {
 			out.Problems = append(out.Problems, p.String())
 		}
+		if c.Changes && result.Pod != nil {
+			out.Pod, out.Changes = nil, changesOf(t, c, result.Pod)
+		}
 		data, err := yaml.Marshal(out)
 		if err != nil {
 			t.Fatal(err)
@@ -105,11 +122,11 @@ func checkedInject(t *testing.T, s *Settings, r Request) Result {
 	if len(result.Pod.Spec.Containers) == 0 {
 		t.Error("the pod has no containers left")
 	}
-	create := createPatch
+	create := new(patcher).patch
 	if result.Composed {
 		create = new(patcher).patchComposed
 	}
-	checkPatch(t, r.Pod, result.Pod, create)
+	checkPatch(t, s, r.Pod, result.Pod, create)
 
 	again := r
 	again.Pod = reread(t, result.Pod)
@@ -120,19 +137,27 @@ func checkedInject(t *testing.T, s *Settings, r Request) Result {
 	if diff := cmp.Diff(marshal(t, result.Pod), marshal(t, second.Pod)); diff != "" {
 		t.Errorf("second injection changes the pod (-first +second):\n%s", diff)
 	}
-	patch, err := create(again.Pod, second.Pod)
+	patch, err := create(again.Pod, second.Pod, s.known)
 	if err != nil || patch != nil {
 		t.Errorf("patch of the second injection = %s, %v; want none", patch, err)
 	}
 	return result
 }
 
-// checkPatch applies the patch with another library and compares.
-func checkPatch(t *testing.T, from, to *corev1.Pod, create func(from, to *corev1.Pod) ([]byte, error)) {
+// creator makes a patch.
+type creator func(from, to *corev1.Pod, known fragments) ([]byte, error)
+
+// checkPatch applies the patch with another library and compares; with and without the
+// parts that are encoded in advance it has to be the same one.
+func checkPatch(t *testing.T, s *Settings, from, to *corev1.Pod, create creator) {
 	t.Helper()
-	patch, err := create(from, to)
+	patch, err := create(from, to, fragments{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	patch = bytes.Clone(patch) // create has one memory
+	if quick, err := create(from, to, s.known); err != nil || !bytes.Equal(quick, patch) {
+		t.Errorf("with fragments the patch is %s (error %v); without them %s", quick, err, patch)
 	}
 	if patch == nil {
 		patch = []byte("[]")

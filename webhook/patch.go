@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -9,26 +8,21 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// createPatch returns the steps from one pod to the other as a JSON patch (RFC 6902), nil
-// when there are none.
+// patch returns the steps from one pod to the other as a JSON patch (RFC 6902), nil when
+// there are none. The result is p's and lasts until the next call. known are parts that
+// need not be encoded again.
 //
 // Containers, volumes and secrets are matched by name, so that an element of the user's is
 // never rewritten into another one: a field that this program does not know stays with the
-// element it belongs to. Only what injection edits is compared. Inside a changed element
-// the difference is the library's.
-func createPatch(from, to *corev1.Pod) ([]byte, error) {
-	return new(patcher).patch(from, to)
-}
-
-// patch is createPatch; the result is p's and lasts until the next call.
-func (p *patcher) patch(from, to *corev1.Pod) ([]byte, error) {
-	p.edits(from, to)
+// element it belongs to. Only what injection edits is compared.
+func (p *patcher) patch(from, to *corev1.Pod, known fragments) ([]byte, error) {
+	p.edits(from, to, known)
 	return p.finish()
 }
 
 // edits writes the steps for what injection itself edits.
-func (p *patcher) edits(from, to *corev1.Pod) {
-	p.reset()
+func (p *patcher) edits(from, to *corev1.Pod, known fragments) {
+	p.reset(known)
 	p.stringMap("/metadata/labels", from.Labels, to.Labels)
 	p.stringMap("/metadata/annotations", from.Annotations, to.Annotations)
 	containers := named[corev1.Container]{
@@ -41,7 +35,7 @@ func (p *patcher) edits(from, to *corev1.Pod) {
 	volumes := named[corev1.Volume]{
 		name:   func(v *corev1.Volume) string { return v.Name },
 		change: (*patcher).changeVolume,
-		write:  func(p *patcher, v *corev1.Volume) { p.encode(v) },
+		write:  (*patcher).volume,
 	}
 	volumes.list(p, "/spec/volumes", from.Spec.Volumes, to.Spec.Volumes)
 	secrets := named[corev1.LocalObjectReference]{
@@ -118,26 +112,45 @@ func (n named[T]) list(p *patcher, path string, from, to []T) {
 	}
 	n.fill(&p.from, from)
 	n.fill(&p.to, to)
-	if !p.from.unique() || !p.to.unique() || !sameOrder(&p.from, &p.to) {
+	if !p.from.unique() || !p.to.unique() {
 		p.step("replace", place{path: path, index: whole})
 		n.writeAll(p, to)
 		return
 	}
+	p.now = append(p.now[:0], p.from.list...)
 	for i := len(from) - 1; i >= 0; i-- {
 		if p.to.index(p.from.list[i]) < 0 {
 			p.step("remove", place{path: path, index: i})
+			p.now = slices.Delete(p.now, i, i+1)
 		}
 	}
-	// From here on every element before i is at its final place.
-	for i := range to {
-		at := place{path: path, index: i}
-		old := p.from.index(p.to.list[i])
+	moving := movers(&p.from, &p.to)
+	for i, name := range p.to.list { // every element before i is at its final place
+		old := p.from.index(name)
 		if old < 0 {
-			p.step("add", at)
+			p.step("add", place{path: path, index: i})
 			n.write(p, &to[i])
+			p.now = slices.Insert(p.now, i, name)
 			continue
 		}
-		n.change(p, at, &from[old], &to[i])
+		p.bring(path, i, name, slices.Contains(moving, name))
+		n.change(p, place{path: path, index: i}, &from[old], &to[i])
+	}
+}
+
+// bring moves elements until the named one is at i: itself, or those before it that have to
+// move.
+func (p *patcher) bring(path string, i int, name string, moves bool) {
+	if moves && p.now[i] != name {
+		from := i + slices.Index(p.now[i:], name)
+		p.move(path, from, i)
+		p.now = slices.Insert(slices.Delete(p.now, from, from+1), i, name)
+		return
+	}
+	for p.now[i] != name {
+		p.move(path, i, atEnd)
+		gone := p.now[i]
+		p.now = append(slices.Delete(p.now, i, i+1), gone)
 	}
 }
 
@@ -160,43 +173,8 @@ func (n named[T]) writeAll(p *patcher, list []T) {
 	p.out = append(p.out, ']')
 }
 
-// sameOrder reports whether the names that both lists have come in the same order.
-func sameOrder(from, to *names) bool {
-	next := 0
-	for _, name := range from.list {
-		i := to.index(name)
-		if i < 0 {
-			continue
-		}
-		if i < next {
-			return false
-		}
-		next = i + 1
-	}
-	return true
-}
-
 func (p *patcher) changeVolume(at place, from, to *corev1.Volume) {
 	if *from != *to { // the same but for what is pointed to, mostly
 		p.element(at, from, to)
-	}
-}
-
-// element patches one element in place.
-func (p *patcher) element(at place, from, to any) {
-	if p.err != nil || reflect.DeepEqual(from, to) {
-		return
-	}
-	ops, err := difference(from, to)
-	if err != nil {
-		p.err = fmt.Errorf("compare %s/%d: %w", at.path, at.index, err)
-		return
-	}
-	for _, op := range ops {
-		at.field = op.Path
-		p.step(op.Operation, at)
-		if op.Operation != "remove" {
-			p.encode(op.Value)
-		}
 	}
 }

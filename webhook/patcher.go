@@ -1,14 +1,12 @@
 package webhook
 
 import (
-	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"gomodules.xyz/jsonpatch/v2"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // patcher writes a JSON patch, step by step, into memory that it keeps for the next one.
@@ -17,10 +15,15 @@ type patcher struct {
 	path     []byte
 	keys     []string
 	from, to names
+	now      []string // names as they are after the steps so far
+	known    fragments
+	rest     corev1.Container
 }
 
-// whole is the index of a place that is not an element of a list.
-const whole = -1
+const (
+	whole = -1 // the index of a place that is not an element of a list
+	atEnd = -2 // where move appends
+)
 
 // place is where a step applies: path, path/index, or a field below.
 type place struct {
@@ -29,20 +32,22 @@ type place struct {
 	field string // with its slash; empty for the element itself
 }
 
-func (p *patcher) reset() {
+func (p *patcher) reset(known fragments) {
 	p.appender.reset()
+	p.known = known
 	p.out = append(p.out, '[')
 }
 
 // forget drops what belongs to the pods, and lists that are too long to be kept.
 func (p *patcher) forget() {
-	for _, list := range []*[]string{&p.keys, &p.from.list, &p.to.list} {
+	for _, list := range []*[]string{&p.keys, &p.from.list, &p.to.list, &p.now} {
 		clear((*list)[:cap(*list)])
 		if cap(*list) > maxNames {
 			*list = nil
 		}
 	}
 	p.from.at, p.to.at = nil, nil
+	p.known, p.rest = fragments{}, corev1.Container{}
 }
 
 // finish closes the patch.
@@ -57,7 +62,7 @@ func (p *patcher) finish() ([]byte, error) {
 	return p.out, nil
 }
 
-// step begins a step; unless it removes something, its value has to follow.
+// step begins a step; where it adds or replaces something, the value has to follow.
 func (p *patcher) step(op string, at place) {
 	p.path = append(p.path[:0], at.path...)
 	if at.index != whole {
@@ -65,6 +70,19 @@ func (p *patcher) step(op string, at place) {
 	}
 	p.path = append(p.path, at.field...)
 	p.open(op)
+}
+
+// move takes an element of a list to another place; atEnd stands for the end.
+func (p *patcher) move(path string, from, to int) {
+	at := place{path: path, index: to}
+	if to == atEnd {
+		at = place{path: path, index: whole, field: "/-"}
+	}
+	p.step("move", at)
+	p.raw(`,"from":"`)
+	p.raw(path)
+	p.out = strconv.AppendInt(append(p.out, '/'), int64(from), 10)
+	p.raw(`"`)
 }
 
 // keyStep is step for a key of a map.
@@ -82,7 +100,7 @@ func (p *patcher) open(op string) {
 	p.raw(op)
 	p.raw(`","path":`)
 	p.out, _ = jsontext.AppendQuote(p.out, p.path) // an error as in text
-	if op != "remove" {
+	if op == "add" || op == "replace" {
 		p.raw(`,"value":`)
 	}
 }
@@ -90,65 +108,4 @@ func (p *patcher) open(op string) {
 // escape writes a key as part of a JSON pointer (RFC 6901).
 func escape(key string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(key, "~", "~0"), "/", "~1")
-}
-
-// difference is the steps from one value to another of the same type.
-func difference(from, to any) ([]jsonpatch.Operation, error) {
-	a, err := json.Marshal(from)
-	if err != nil {
-		return nil, err
-	}
-	b, err := json.Marshal(to)
-	if err != nil {
-		return nil, err
-	}
-	return jsonpatch.CreatePatch(a, b)
-}
-
-// names is a list of names that is searched; long ones have an index.
-type names struct {
-	list []string
-	at   map[string]int // nil where the list is short
-}
-
-const (
-	shortList = 16  // is searched without an index
-	maxNames  = 256 // in a list that is kept for another pod
-)
-
-func (n *names) reset() { n.list, n.at = n.list[:0], nil }
-
-// prepare is called when the list is complete.
-func (n *names) prepare() {
-	if len(n.list) <= shortList {
-		return
-	}
-	n.at = make(map[string]int, len(n.list))
-	for i, name := range n.list {
-		n.at[name] = i
-	}
-}
-
-// index returns the place of a name, -1 where it is not in the list.
-func (n *names) index(name string) int {
-	if n.at == nil {
-		return slices.Index(n.list, name)
-	}
-	if i, ok := n.at[name]; ok {
-		return i
-	}
-	return -1
-}
-
-// unique reports whether no name comes twice.
-func (n *names) unique() bool {
-	if n.at != nil {
-		return len(n.at) == len(n.list)
-	}
-	for i, name := range n.list {
-		if slices.Contains(n.list[i+1:], name) {
-			return false
-		}
-	}
-	return true
 }

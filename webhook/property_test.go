@@ -74,7 +74,7 @@ func TestPatchAfterChange(t *testing.T) {
 			}
 		}
 		if second := Inject(settings, request); second.Pod != nil {
-			checkPatch(t, request.Pod, second.Pod, createPatch)
+			checkPatch(t, settings, request.Pod, second.Pod, new(patcher).patch)
 		}
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
@@ -314,6 +314,6 @@ func FuzzInject(f *testing.F) {
 			}
 			return
 		}
-		checkPatch(t, reread(t, pod), reread(t, result.Pod), createPatch)
+		checkPatch(t, settings, reread(t, pod), reread(t, result.Pod), new(patcher).patch)
 	})
 }

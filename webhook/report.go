@@ -11,7 +11,7 @@ import (
 func (h *handler) report(r Request, dryRun bool, result Result) {
 	n := notice.Notice{Action: "Inject"}
 	switch d := result.Decision; {
-	case dryRun || d.Reason == policy.PodOptedOut || result.Pod != nil:
+	case h.notices == nil || dryRun || d.Reason == policy.PodOptedOut || result.Pod != nil:
 		return
 	case d.Inject:
 		fatal := fatalOnly(result.Problems)

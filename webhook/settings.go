@@ -35,6 +35,7 @@ type Settings struct {
 	Notes []string
 
 	templates *templates
+	known     fragments // of Defaults
 }
 
 // injectorConfig is the key "config" of the injector's ConfigMap.
@@ -76,11 +77,15 @@ func NewSettings(src Source) (*Settings, error) {
 	for _, u := range unknown {
 		notes = append(notes, "mesh config: "+u.String())
 	}
+	known, err := learn(defaults)
+	if err != nil {
+		return nil, fmt.Errorf("encode what all pods share: %w", err)
+	}
 	texts, err := compileTemplates(config, values, src.Values)
 	if err != nil {
 		return nil, fmt.Errorf("parse injector config: %w", err)
 	}
 	return &Settings{
-		Rules: rules, Defaults: defaults, Notes: slices.Concat(defaults.Notes, notes), templates: texts,
+		Rules: rules, Defaults: defaults, known: known, Notes: slices.Concat(defaults.Notes, notes), templates: texts,
 	}, nil
 }

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
+	"time"
 
+	"golang.org/x/sync/errgroup"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,18 +19,31 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluicemesh/sluice/internal/meta"
+	"github.com/sluicemesh/sluice/webhook/audit"
 )
 
 // state is what requests are answered from.
 type state struct {
 	settings atomic.Pointer[Settings] // nil until a valid configuration was read
 	native   *native
-	synced   atomic.Bool // configuration and nodes were read once
+	// namespaces is nil where their annotations do not count.
+	namespaces *namespaces
+	synced     atomic.Bool   // configuration, nodes, namespaces and ProxyConfigs were read once
+	changed    chan struct{} // holds a value when settings were swapped; nil where nobody asks
+}
+
+// swap puts settings in force.
+func (s *state) swap(settings *Settings) {
+	s.settings.Store(settings)
+	select {
+	case s.changed <- struct{}{}:
+	default: // a value is there already, or nobody asks
+	}
 }
 
 func (s *state) ready() error {
 	if !s.synced.Load() {
-		return errors.New("the injector has not read its configuration and the nodes yet")
+		return errors.New("the injector has not read its configuration and the cluster yet")
 	}
 	if s.settings.Load() == nil {
 		return errors.New("the injector has no valid configuration, see the log")
@@ -42,6 +58,7 @@ func CacheOptions(cfg Config) map[client.Object]cache.ByObject {
 	return map[client.Object]cache.ByObject{
 		&corev1.ConfigMap{}: {Namespaces: map[string]cache.Config{cfg.Namespace: {}}},
 		&corev1.Node{}:      {Transform: trimNode},
+		&corev1.Pod{}:       {Transform: audit.TrimPod},
 		&admissionv1.MutatingWebhookConfiguration{}: {
 			Label: labels.SelectorFromSet(labels.Set{meta.Revision: cfg.Revision}),
 		},
@@ -59,7 +76,13 @@ func trimNode(obj any) (any, error) {
 	return node, nil
 }
 
-// loader keeps state up to date with ConfigMaps and nodes.
+// Reasons of Events about the configuration.
+const (
+	invalidConfig  = "InvalidInjectorConfig" // cannot be used, the previous one holds
+	ignoredSetting = "IgnoredSetting"        // a part of it has no effect
+)
+
+// loader keeps state up to date with ConfigMaps, nodes, namespaces and ProxyConfigs.
 type loader struct {
 	cfg     Config
 	state   *state
@@ -68,6 +91,11 @@ type loader struct {
 	client  client.Reader
 	events  events.EventRecorder
 	last    Source // what was read last, valid or not
+
+	changed chan struct{}   // gets a value after changes of what load reads; of size 1
+	retry   time.Duration   // how often a missing kind is looked for, 30 s when 0
+	objects atomic.Bool     // the cluster has ProxyConfigs and they were read
+	told    map[string]bool // problems of ProxyConfigs that were reported and still hold
 }
 
 // ctrlRunnable is a part that the manager starts on every replica.
@@ -81,17 +109,35 @@ func (l *loader) NeedLeaderElection() bool { return false }
 
 // Start reads the configuration, then again at every change, until ctx ends.
 func (l *loader) Start(ctx context.Context) error {
+	l.changed = make(chan struct{}, 1)
 	nodes, err := l.watchNodes(ctx)
 	if err != nil {
 		return err
 	}
-	changed, err := l.watchConfigMaps(ctx)
+	namespaces, err := l.watchNamespaces(ctx)
 	if err != nil {
 		return err
 	}
-	if !toolscache.WaitForCacheSync(ctx.Done(), nodes) {
+	if err := l.watchConfigMaps(ctx); err != nil {
+		return err
+	}
+	found, err := l.watchProxyConfigs(ctx)
+	if err != nil {
+		return err
+	}
+	if !toolscache.WaitForCacheSync(ctx.Done(), nodes, namespaces) {
 		return nil
 	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return l.follow(ctx) })
+	if !found {
+		group.Go(func() error { return l.awaitProxyConfigs(ctx) })
+	}
+	return group.Wait()
+}
+
+// follow loads, and loads again whenever something changed.
+func (l *loader) follow(ctx context.Context) error {
 	for {
 		if err := l.load(ctx); err != nil {
 			return err // the cache alone was asked: only a bug gets here
@@ -100,9 +146,25 @@ func (l *loader) Start(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-changed:
+		case <-l.changed:
 		}
 	}
+}
+
+// notify makes follow load again; one pending request is enough.
+func (l *loader) notify() {
+	select {
+	case l.changed <- struct{}{}:
+	default:
+	}
+}
+
+// load reads the settings and what belongs to them.
+func (l *loader) load(ctx context.Context) error {
+	if err := l.loadSettings(ctx); err != nil {
+		return err
+	}
+	return l.loadProxyConfigs(ctx)
 }
 
 // watchNodes follows the nodes where their versions count; the result reports whether all
@@ -124,10 +186,7 @@ func (l *loader) watchNodes(ctx context.Context) (toolscache.InformerSynced, err
 		AddFunc:    set,
 		UpdateFunc: func(_, obj any) { set(obj) },
 		DeleteFunc: func(obj any) {
-			if gone, ok := obj.(toolscache.DeletedFinalStateUnknown); ok {
-				obj = gone.Obj
-			}
-			if node, ok := obj.(*corev1.Node); ok {
+			if node, ok := last(obj).(*corev1.Node); ok {
 				l.state.native.forget(node.Name)
 			}
 		},
@@ -138,37 +197,45 @@ func (l *loader) watchNodes(ctx context.Context) (toolscache.InformerSynced, err
 	return registration.HasSynced, nil
 }
 
-// watchConfigMaps returns a channel that gets a value after changes of the ConfigMaps.
-func (l *loader) watchConfigMaps(ctx context.Context) (<-chan struct{}, error) {
+// watchConfigMaps makes changes of the two ConfigMaps known.
+func (l *loader) watchConfigMaps(ctx context.Context) error {
 	informer, err := l.cache.GetInformer(ctx, &corev1.ConfigMap{})
 	if err != nil {
-		return nil, fmt.Errorf("watch config maps: %w", err)
+		return fmt.Errorf("watch config maps: %w", err)
 	}
-	changed := make(chan struct{}, 1)
-	notify := func(obj any) {
-		if gone, ok := obj.(toolscache.DeletedFinalStateUnknown); ok {
-			obj = gone.Obj
-		}
+	_, err = informer.AddEventHandler(every(func(obj any) {
 		m, ok := obj.(*corev1.ConfigMap)
-		if !ok || m.Namespace != l.cfg.Namespace || m.Name != l.cfg.InjectorConfigMap && m.Name != l.cfg.MeshConfigMap {
-			return
+		if ok && m.Namespace == l.cfg.Namespace && (m.Name == l.cfg.InjectorConfigMap || m.Name == l.cfg.MeshConfigMap) {
+			l.notify()
 		}
-		select {
-		case changed <- struct{}{}:
-		default: // one is pending already
-		}
+	}))
+	if err != nil {
+		return fmt.Errorf("watch config maps: %w", err)
 	}
-	if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc: notify, UpdateFunc: func(_, obj any) { notify(obj) }, DeleteFunc: notify,
-	}); err != nil {
-		return nil, fmt.Errorf("watch config maps: %w", err)
-	}
-	return changed, nil
+	return nil
 }
 
-// load reads the ConfigMaps from the cache and swaps the settings. A configuration that
-// cannot be used leaves the previous one in force and is reported.
-func (l *loader) load(ctx context.Context) error {
+// every calls changed with each object that is added, updated or deleted, as it is then.
+func every(changed func(obj any)) toolscache.ResourceEventHandlerFuncs {
+	return toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    changed,
+		UpdateFunc: func(_, obj any) { changed(obj) },
+		DeleteFunc: func(obj any) { changed(last(obj)) },
+	}
+}
+
+// last is an object that is gone, as it was known last.
+func last(obj any) any {
+	if gone, ok := obj.(toolscache.DeletedFinalStateUnknown); ok {
+		return gone.Obj
+	}
+	return obj
+}
+
+// loadSettings reads the ConfigMaps from the cache and swaps the settings. A configuration
+// that cannot be used leaves the previous one in force, mesh, values and policy together,
+// and is reported.
+func (l *loader) loadSettings(ctx context.Context) error {
 	mesh, err := l.configMap(ctx, l.cfg.MeshConfigMap)
 	if err != nil {
 		return err
@@ -190,11 +257,20 @@ func (l *loader) load(ctx context.Context) error {
 		l.metrics.config.WithLabelValues("rejected").Inc()
 		l.cfg.Log.Error("injector configuration rejected, the previous one holds", "error", err,
 			"previous", l.state.settings.Load() != nil)
-		l.events.Eventf(injector, nil, corev1.EventTypeWarning, "InvalidInjectorConfig", "LoadConfig", "%v", err)
+		l.warn(injector, invalidConfig, err.Error())
 		return nil
 	}
 	l.metrics.config.WithLabelValues("loaded").Inc()
-	l.state.settings.Store(settings)
+	if previous := l.state.settings.Load(); previous != nil {
+		settings.ProxyConfigs = previous.ProxyConfigs
+	}
+	l.state.swap(settings)
+	for _, note := range settings.Notes {
+		l.cfg.Log.Warn("a part of the injector configuration has no effect", "problem", note)
+	}
+	if len(settings.Notes) > 0 {
+		l.warn(injector, ignoredSetting, strings.Join(settings.Notes, "\n"))
+	}
 	l.cfg.Log.Info("injector configuration loaded", "policy", settings.Rules.Policy, "revision", settings.Defaults.Revision)
 	return nil
 }

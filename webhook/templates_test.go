@@ -114,7 +114,7 @@ func FuzzCompose(f *testing.F) {
 			}
 			return
 		}
-		checkPatch(t, pod, reread(t, result.Pod), new(patcher).patchComposed)
+		checkPatch(t, settings, pod, reread(t, result.Pod), new(patcher).patchComposed)
 	})
 }
 

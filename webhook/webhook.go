@@ -9,13 +9,18 @@
 package webhook
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	networkingv1beta1 "istio.io/client-go/pkg/apis/networking/v1beta1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
@@ -49,6 +54,9 @@ type Config struct {
 	// Log is required.
 	Log *slog.Logger
 }
+
+// openShift is the platform whose namespaces name the ids of their pods.
+const openShift = "openshift"
 
 func (c Config) withDefaults() Config {
 	def := func(field *string, value string) {
@@ -114,16 +122,16 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		return fmt.Errorf("set up webhook metrics: %w", err)
 	}
 	serving := certs.NewServing(cfg.Authority, cfg.dnsNames(), cfg.Log)
-	server.Options.TLSOpts = append(server.Options.TLSOpts, func(t *tls.Config) {
-		t.MinVersion = tls.VersionTLS12
-		t.GetCertificate = serving.GetCertificate
-	})
-	st := &state{native: newNative(cfg.NativeSidecars)}
+	if err := networkingv1beta1.AddToScheme(mgr.GetScheme()); err != nil {
+		return fmt.Errorf("set up webhook: %w", err)
+	}
+	st := &state{native: newNative(cfg.NativeSidecars), changed: make(chan struct{}, 1)}
 	recorder := mgr.GetEventRecorder("sluice-webhook")
 	notices := notice.NewBoard(recorder)
-	h := &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool(), notices: notices}
-	server.Register(injectPath, h)
-	server.Register(injectPath+"/", h)
+	if cfg.Platform == openShift {
+		st.namespaces = &namespaces{annotations: map[string]map[string]string{}}
+	}
+	attach(server, &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool(), notices: notices}, serving)
 	server.Register("/ready", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if err := st.ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -143,12 +151,24 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		}
 		runnables, trusted = append(runnables, bundle), bundle.Tried
 	}
-	for _, r := range runnables {
+	auditor, err := newAuditor(mgr, cfg, st)
+	if err != nil {
+		return fmt.Errorf("set up auditor: %w", err)
+	}
+	for _, r := range append(runnables, auditor) {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("set up webhook: %w", err)
 		}
 	}
-	ready := func(r *http.Request) error {
+	if err := mgr.AddReadyzCheck("webhook", readiness(server, st, trusted)); err != nil {
+		return fmt.Errorf("set up webhook readiness: %w", err)
+	}
+	return nil
+}
+
+// readiness passes when reviews are answered, and by somebody whom the API server trusts.
+func readiness(server *ctrlwebhook.DefaultServer, st *state, trusted func() bool) healthz.Checker {
+	return func(r *http.Request) error {
 		if err := st.ready(); err != nil {
 			return err
 		}
@@ -157,8 +177,37 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		}
 		return server.StartedChecker()(r)
 	}
-	if err := mgr.AddReadyzCheck("webhook", ready); err != nil {
-		return fmt.Errorf("set up webhook readiness: %w", err)
+}
+
+// attach puts the injector on a server.
+func attach(server *ctrlwebhook.DefaultServer, h http.Handler, serving *certs.Serving) {
+	server.Options.TLSOpts = append(server.Options.TLSOpts, func(t *tls.Config) {
+		t.MinVersion = tls.VersionTLS12
+		t.GetCertificate = serving.GetCertificate
+	})
+	server.Register(injectPath, h)
+	server.Register(injectPath+"/", h)
+}
+
+// Serve answers reviews on server with settings that do not change, until ctx ends: the
+// webhook that Setup makes, without a cluster around it and without Events. Of cfg it reads Authority and Log,
+// which are required, and the names in the certificate. h takes the injector's place
+// unless it is nil, so that something else can be measured on the same server.
+func Serve(ctx context.Context, server *ctrlwebhook.DefaultServer, cfg Config, s *Settings, h http.Handler) error {
+	cfg = cfg.withDefaults()
+	if h == nil {
+		m, err := newMetrics(prometheus.NewRegistry())
+		if err != nil {
+			return fmt.Errorf("serve injection: %w", err)
+		}
+		st := &state{native: newNative(cfg.NativeSidecars)}
+		st.settings.Store(s)
+		h = &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool()}
 	}
-	return nil
+	serving := certs.NewServing(cfg.Authority, cfg.dnsNames(), cfg.Log)
+	attach(server, h, serving)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return serving.Start(ctx) })
+	group.Go(func() error { return server.Start(ctx) })
+	return group.Wait()
 }

@@ -102,7 +102,7 @@ func TestMeshConfigReadable(t *testing.T) {
 						continue
 					}
 					found = true
-					if _, err := meshconfig.Parse(mesh); err != nil {
+					if _, _, err := meshconfig.Parse(mesh); err != nil {
 						t.Errorf("control plane refuses the mesh configuration: %v", err)
 					}
 				}

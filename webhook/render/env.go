@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/sluicemesh/sluice/internal/meta"
 )
@@ -15,7 +14,7 @@ import (
 func (w *writer) environment() []corev1.EnvVar {
 	env := make([]corev1.EnvVar, 0, 32)
 	set := func(name, value string) { env = append(env, corev1.EnvVar{Name: name, Value: value}) }
-	from := func(name, path string) { env = append(env, fieldEnv(name, path)) }
+	from := func(name, of string) { env = append(env, corev1.EnvVar{Name: name, ValueFrom: sharedSources[of]}) }
 	if w.Health.Localhost {
 		set(meta.EnvLocalhostProbes, "true")
 	}
@@ -26,14 +25,14 @@ func (w *writer) environment() []corev1.EnvVar {
 	from(meta.EnvInstanceIP, "status.podIP")
 	from(meta.EnvServiceAccount, "spec.serviceAccountName")
 	from(meta.EnvHostIP, "status.hostIP")
-	env = append(env, limitEnv(meta.EnvCPULimit, "limits.cpu"))
+	from(meta.EnvCPULimit, "limits.cpu")
 	set(meta.EnvProxyConfig, w.Mesh.ProxyConfig)
 	if w.Mesh.ProxyConfigOverride != "" {
 		set(meta.EnvProxyConfigOverride, w.Mesh.ProxyConfigOverride)
 	}
 	set(meta.EnvPodPorts, podPorts(w.out.Spec.Containers))
 	set(meta.EnvAppContainers, appContainers(w.out.Spec.Containers))
-	env = append(env, limitEnv(meta.EnvMemoryLimit, "limits.memory"))
+	from(meta.EnvMemoryLimit, "limits.memory")
 	if w.Mesh.Compliance != "" {
 		set(meta.EnvCompliance, w.Mesh.Compliance)
 	}
@@ -108,16 +107,4 @@ func metadataEnv(m map[string]string) []corev1.EnvVar {
 		env = append(env, corev1.EnvVar{Name: name, Value: m[name]})
 	}
 	return env
-}
-
-func fieldEnv(name, path string) corev1.EnvVar {
-	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{
-		FieldRef: &corev1.ObjectFieldSelector{FieldPath: path},
-	}}
-}
-
-func limitEnv(name, of string) corev1.EnvVar {
-	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{
-		ResourceFieldRef: &corev1.ResourceFieldSelector{Resource: of, Divisor: *resource.NewQuantity(1, resource.DecimalSI)},
-	}}
 }

@@ -18,11 +18,16 @@ const tokenSeconds int64 = 43200
 // stays: that is how another identity provider takes the place of ours. It reports a
 // mount of the user's without a volume.
 func (w *writer) volumes() bool {
-	list := make([]corev1.Volume, 0, 9+len(w.out.Spec.Volumes))
+	injected := w.proxyVolumes()
+	list := make([]corev1.Volume, 0, len(injected)+len(w.out.Spec.Volumes))
+	w.status.Volumes = make([]string, 0, len(injected))
 	if w.Extra != nil {
 		list = w.addVolumes(list, w.Extra.Volumes)
 	}
-	list = w.addVolumes(list, w.proxyVolumes())
+	list = w.addVolumes(list, injected)
+	if len(list) == 0 {
+		w.status.Volumes = nil
+	}
 	list = append(list, w.out.Spec.Volumes...)
 	w.out.Spec.Volumes = list
 	return w.Extra == nil || w.mountsKnown()
@@ -30,22 +35,31 @@ func (w *writer) volumes() bool {
 
 // addVolumes appends those that are not there yet.
 func (w *writer) addVolumes(list, more []corev1.Volume) []corev1.Volume {
-	for _, v := range more {
-		same := func(u corev1.Volume) bool { return u.Name == v.Name }
-		if slices.ContainsFunc(list, same) || slices.ContainsFunc(w.out.Spec.Volumes, same) {
+	for i := range more {
+		v := &more[i]
+		if hasVolume(list, v.Name) || hasVolume(w.out.Spec.Volumes, v.Name) {
 			continue
 		}
-		list = append(list, v)
+		list = append(list, *v)
 		w.status.Volumes = append(w.status.Volumes, v.Name)
 	}
 	return list
+}
+
+func hasVolume(list []corev1.Volume, name string) bool {
+	for i := range list {
+		if list[i].Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // mountsKnown reports mounts from the annotation that name no volume of the pod.
 func (w *writer) mountsKnown() bool {
 	known := true
 	for _, m := range w.Extra.Mounts {
-		if !slices.ContainsFunc(w.out.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == m.Name }) {
+		if !hasVolume(w.out.Spec.Volumes, m.Name) {
 			w.report("metadata.annotations["+meta.UserVolumeMount+"]", params.InvalidAnnotation, true,
 				"the pod has no volume "+strconv.Quote(m.Name)+": add it to the pod or to "+meta.UserVolume)
 			known = false
@@ -96,35 +110,25 @@ func field(path, of string) corev1.DownwardAPIVolumeFile {
 }
 
 // roots is where the control plane's roots come from.
-func (w *writer) roots() corev1.VolumeSource {
-	if w.Trust.Bundle == "" {
-		return config(w.Trust.ConfigMap, nil)
+func roots(t params.Trust) corev1.VolumeSource {
+	if t.Bundle == "" {
+		return config(t.ConfigMap, nil)
 	}
-	bundle := w.Trust.Bundle
 	return corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{
-		ClusterTrustBundle: &corev1.ClusterTrustBundleProjection{Name: &bundle, Path: "root-cert.pem"},
+		ClusterTrustBundle: &corev1.ClusterTrustBundleProjection{Name: &t.Bundle, Path: "root-cert.pem"},
 	}}}}
 }
 
+// proxyVolumes are those that the proxy needs in this pod: most often, those of all pods.
 func (w *writer) proxyVolumes() []corev1.Volume {
-	optional := true
-	seconds := tokenSeconds
-	list := []corev1.Volume{
-		{Name: "workload-socket", VolumeSource: empty("")},
-		{Name: "credential-socket", VolumeSource: empty("")},
-		{Name: "workload-certs", VolumeSource: empty("")},
-		{Name: "istiod-ca-cert", VolumeSource: w.roots()},
-		{Name: "istio-ca-crl", VolumeSource: config("istio-ca-crl", &optional)},
-		{Name: "istio-data", VolumeSource: empty("")},
-		{Name: "istio-envoy", VolumeSource: empty(corev1.StorageMediumMemory)},
-		{Name: "istio-token", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
-			Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
-				Audience: identity.TokenAudience, ExpirationSeconds: &seconds, Path: "istio-token",
-			}}},
-		}}},
-		{Name: "istio-podinfo", VolumeSource: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{
-			Items: []corev1.DownwardAPIVolumeFile{field("labels", "metadata.labels"), field("annotations", "metadata.annotations")},
-		}}},
+	list := sharedVolumes
+	if w.Trust.ConfigMap != params.RootConfigMap {
+		list = slices.Clone(list)
+		for i := range list {
+			if list[i].Name == rootsVolume {
+				list[i].VolumeSource = roots(w.Trust)
+			}
+		}
 	}
 	if w.Extra != nil && w.Extra.Bootstrap != "" {
 		list = append(list, corev1.Volume{Name: bootstrapVolume, VolumeSource: config(w.Extra.Bootstrap, nil)})
@@ -139,6 +143,32 @@ func (w *writer) proxyVolumes() []corev1.Volume {
 	return list
 }
 
+// commonVolumes are those of every pod.
+func commonVolumes() []corev1.Volume {
+	optional := true
+	seconds := tokenSeconds
+	return []corev1.Volume{
+		{Name: "workload-socket", VolumeSource: empty("")},
+		{Name: "credential-socket", VolumeSource: empty("")},
+		{Name: "workload-certs", VolumeSource: empty("")},
+		{Name: rootsVolume, VolumeSource: config(params.RootConfigMap, nil)},
+		{Name: "istio-ca-crl", VolumeSource: config("istio-ca-crl", &optional)},
+		{Name: "istio-data", VolumeSource: empty("")},
+		{Name: "istio-envoy", VolumeSource: empty(corev1.StorageMediumMemory)},
+		{Name: "istio-token", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+			Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
+				Audience: identity.TokenAudience, ExpirationSeconds: &seconds, Path: "istio-token",
+			}}},
+		}}},
+		{Name: "istio-podinfo", VolumeSource: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{
+			Items: []corev1.DownwardAPIVolumeFile{field("labels", "metadata.labels"), field("annotations", "metadata.annotations")},
+		}}},
+	}
+}
+
+// rootsVolume holds the control plane's roots.
+const rootsVolume = "istiod-ca-cert"
+
 // Where the user's part of Envoy's bootstrap is mounted.
 const (
 	bootstrapVolume = "custom-bootstrap-volume"
@@ -147,17 +177,7 @@ const (
 
 // mounts are those of the proxy. The user's own take the place of one at the same path.
 func (w *writer) mounts() []corev1.VolumeMount {
-	list := []corev1.VolumeMount{
-		{Name: "workload-socket", MountPath: "/var/run/secrets/workload-spiffe-uds"},
-		{Name: "credential-socket", MountPath: "/var/run/secrets/credential-uds"},
-		{Name: "workload-certs", MountPath: "/var/run/secrets/workload-spiffe-credentials"},
-		{Name: "istiod-ca-cert", MountPath: "/var/run/secrets/istio"},
-		{Name: "istio-ca-crl", MountPath: "/var/run/secrets/istio/crl"},
-		{Name: "istio-data", MountPath: "/var/lib/istio/data"},
-		{Name: "istio-envoy", MountPath: "/etc/istio/proxy"},
-		{Name: "istio-token", MountPath: "/var/run/secrets/tokens"},
-		{Name: "istio-podinfo", MountPath: "/etc/istio/pod"},
-	}
+	list := sharedMounts // full: appending copies
 	if w.Trust.Secrets {
 		list = append(list, corev1.VolumeMount{Name: "istio-certs", MountPath: "/etc/certs/", ReadOnly: true})
 	}
@@ -170,6 +190,9 @@ func (w *writer) mounts() []corev1.VolumeMount {
 	if w.Extra.Bootstrap != "" {
 		list = append(list, corev1.VolumeMount{Name: bootstrapVolume, MountPath: bootstrapDir})
 	}
+	if len(w.Extra.Mounts) > 0 {
+		list = slices.Clone(list)
+	}
 	for _, m := range w.Extra.Mounts {
 		if at := slices.IndexFunc(list, func(own corev1.VolumeMount) bool { return own.MountPath == m.MountPath }); at >= 0 {
 			list[at] = m
@@ -178,4 +201,19 @@ func (w *writer) mounts() []corev1.VolumeMount {
 		list = append(list, m)
 	}
 	return list
+}
+
+// commonMounts are those of every proxy.
+func commonMounts() []corev1.VolumeMount {
+	return []corev1.VolumeMount{
+		{Name: "workload-socket", MountPath: "/var/run/secrets/workload-spiffe-uds"},
+		{Name: "credential-socket", MountPath: "/var/run/secrets/credential-uds"},
+		{Name: "workload-certs", MountPath: "/var/run/secrets/workload-spiffe-credentials"},
+		{Name: rootsVolume, MountPath: "/var/run/secrets/istio"},
+		{Name: "istio-ca-crl", MountPath: "/var/run/secrets/istio/crl"},
+		{Name: "istio-data", MountPath: "/var/lib/istio/data"},
+		{Name: "istio-envoy", MountPath: "/etc/istio/proxy"},
+		{Name: "istio-token", MountPath: "/var/run/secrets/tokens"},
+		{Name: "istio-podinfo", MountPath: "/etc/istio/pod"},
+	}
 }
