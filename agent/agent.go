@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -283,6 +284,9 @@ func writeBootstrap(c config.Config) (string, error) {
 	return c.Envoy.ConfigFile, nil
 }
 
+// hostIP stands for the node's address in a bootstrap override.
+const hostIP = "$(HOST_IP)"
+
 func envoyOptions(e config.Envoy, file string) (envoy.Options, error) {
 	out := envoy.Options{
 		Binary: e.Binary, ConfigFile: file, LogLevel: e.LogLevel, ComponentLogLevel: e.ComponentLogLevel,
@@ -295,6 +299,12 @@ func envoyOptions(e config.Envoy, file string) (envoy.Options, error) {
 			return envoy.Options{}, fmt.Errorf("read bootstrap override: %w", err)
 		}
 		out.OverrideYAML = string(data)
+		if strings.Contains(out.OverrideYAML, hostIP) {
+			if e.HostAddress == "" {
+				return envoy.Options{}, fmt.Errorf("bootstrap override %s uses %s, and environment HOST_IP is not set", e.Override, hostIP)
+			}
+			out.OverrideYAML = strings.ReplaceAll(out.OverrideYAML, hostIP, e.HostAddress)
+		}
 	}
 	return out, nil
 }

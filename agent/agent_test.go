@@ -20,6 +20,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -278,6 +279,24 @@ func TestPodFromStartToStop(t *testing.T) {
 	p.untilStatus("not ready while draining", p.url(p.status, "/healthz/ready"), http.StatusServiceUnavailable)
 	if err := p.end(); err != nil {
 		t.Errorf("Run = %v, want nil after a stop", err)
+	}
+}
+
+func TestBootstrapOverrideIsMerged(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "custom_bootstrap.json")
+	if err := os.WriteFile(file, []byte(`{"node": {"metadata": {"COLLECTOR": "$(HOST_IP):9411"}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := newPod(t, "ISTIO_BOOTSTRAP_OVERRIDE="+file, "HOST_IP=fd00::7")
+	p.untilStatus("envoy answers", p.url(p.admin, "/ready"), http.StatusServiceUnavailable)
+	_, body, err := p.do(http.MethodGet, p.url(p.admin, "/config_dump?mask=bootstrap.node"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"COLLECTOR": "[fd00::7]:9411"`, `"id": "sidecar~127.0.0.1~a.b~b.svc.cluster.local"`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the bootstrap lacks %s:\n%s", want, body)
+		}
 	}
 }
 

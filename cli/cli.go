@@ -74,6 +74,7 @@ func Command(c Config) *cobra.Command {
 		inject.KubeInjectCommand(t),
 		inject.Command(t),
 		explain.Command(t),
+		explain.UninjectedCommand(t),
 		experimental(t),
 	)
 	return root

@@ -134,7 +134,9 @@ func fillBundles(ctx context.Context, c client.Client) error {
 	for _, m := range list.Items {
 		before := m.DeepCopy()
 		for i := range m.Webhooks {
-			m.Webhooks[i].ClientConfig.CABundle = []byte(bundle)
+			if m.Webhooks[i].ClientConfig.Service != nil { // one at a URL is not the control plane's
+				m.Webhooks[i].ClientConfig.CABundle = []byte(bundle)
+			}
 		}
 		if err := c.Patch(ctx, &m, client.MergeFrom(before), client.FieldOwner("istiod")); err != nil {
 			return err

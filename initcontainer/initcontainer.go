@@ -19,6 +19,7 @@ import (
 
 	"github.com/sluicemesh/sluice/initcontainer/host"
 	"github.com/sluicemesh/sluice/initcontainer/plan"
+	"github.com/sluicemesh/sluice/initcontainer/probe"
 	"github.com/sluicemesh/sluice/initcontainer/rule"
 )
 
@@ -38,12 +39,19 @@ type Config struct {
 // On an error what was there before is there again: in a new pod, nothing. The error is a
 // *verify.Mismatch when the kernel took the rules but holds something else. Afterwards
 // the rules stay; nothing keeps running.
+//
+// With Options.SkipApply no rule is read or written. With Options.Validate the rules in
+// force, then another program's, must capture a connection; the error is a
+// *probe.NotCaptured if they do not.
 func Run(ctx context.Context, c Config) error {
 	// Namespaces belong to threads. Children are started from this one, too.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := c.Capture.Validate(); err != nil && !c.Options.CleanupOnly {
 		return err
+	}
+	for _, note := range c.Options.Notes {
+		c.Log.Warn("setting without effect", "note", note)
 	}
 	start := time.Now()
 	families, err := host.ReadFamilies()
@@ -56,14 +64,52 @@ func Run(ctx context.Context, c Config) error {
 	if c.Options.DryRun {
 		return c.print(families)
 	}
+	if !c.Options.SkipApply {
+		if err := c.load(ctx, families); err != nil {
+			return err
+		}
+	}
+	if c.Options.Validate && c.captures() {
+		if err := c.probe(ctx, families); err != nil {
+			return err
+		}
+	}
+	c.Log.Info("interception is as configured", "mode", c.Capture.Mode, "cleanup", c.Options.CleanupOnly,
+		"loaded", !c.Options.SkipApply, "took", time.Since(start))
+	return nil
+}
+
+// load makes the kernel hold what is wanted.
+func (c Config) load(ctx context.Context, families host.Families) error {
+	if c.captures() && plan.IgnoresGuests(c.Capture) {
+		c.Log.Warn("what enters by virtual interfaces is not captured: no outbound range or port is", "interfaces", c.Capture.VirtualInterfaces)
+	}
 	steps, err := c.open(ctx, families)
 	if err != nil {
 		return err
 	}
-	if err := c.applyAll(ctx, steps); err != nil {
-		return err
+	return c.applyAll(ctx, steps)
+}
+
+// probe finds out whether the rules of another program are in force: in the family of the
+// pod's first address, and in both where it is said to have both.
+func (c Config) probe(ctx context.Context, families host.Families) error {
+	list := []rule.Family{rule.IPv4}
+	switch {
+	case !families.IPv4:
+		list = []rule.Family{rule.IPv6}
+	case families.IPv6 && c.Options.DualStack:
+		list = append(list, rule.IPv6)
 	}
-	c.Log.Info("interception is as configured", "mode", c.Capture.Mode, "cleanup", c.Options.CleanupOnly, "took", time.Since(start))
+	for _, f := range list {
+		err := probe.Run(ctx, probe.Config{
+			Family: f, Ports: []uint16{c.Capture.OutboundPort, c.Capture.InboundPort},
+			Target: c.Options.ProbePort, Timeout: c.Options.ProbeTimeout,
+		})
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

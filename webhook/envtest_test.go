@@ -79,13 +79,17 @@ func (s *selfSigned) ServingCertificate(_ context.Context, names []string) (tls.
 func (s *selfSigned) Roots() []byte                 { return s.pem }
 func (s *selfSigned) RootsChanged() <-chan struct{} { return nil }
 
-// startAPIServer starts etcd and the API server of KUBEBUILDER_ASSETS.
-func startAPIServer(t *testing.T) *rest.Config {
+// startAPIServer starts etcd and the API server of KUBEBUILDER_ASSETS; flags, name and value
+// in turn, are further ones of the API server.
+func startAPIServer(t *testing.T, flags ...string) *rest.Config {
 	t.Helper()
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		t.Fatal("KUBEBUILDER_ASSETS names no directory with etcd and kube-apiserver: make test sets it")
 	}
 	env := &envtest.Environment{ControlPlaneStartTimeout: 2 * time.Minute, ControlPlaneStopTimeout: time.Minute}
+	for i := 0; i+1 < len(flags); i += 2 {
+		env.ControlPlane.GetAPIServer().Configure().Set(flags[i], flags[i+1])
+	}
 	config, err := env.Start()
 	if err != nil {
 		t.Fatalf("start API server: %v", err)
@@ -220,6 +224,8 @@ func TestEnvtest(t *testing.T) {
 		}
 	})
 	t.Run("accepted", func(t *testing.T) { testAccepted(t, c) })
+	t.Run("reports", func(t *testing.T) { testReports(t, c) })
+	t.Run("audit", func(t *testing.T) { testAudit(t, c) })
 	t.Run("golden pods", func(t *testing.T) { testGoldenPods(t, c) })
 }
 
@@ -227,6 +233,7 @@ func TestEnvtest(t *testing.T) {
 func namespaceLabels() map[string]map[string]string {
 	return map[string]map[string]string{
 		"none":            {},
+		"late":            {}, // labelled in testAudit
 		"enabled":         {"istio-injection": "enabled"},
 		"disabled":        {"istio-injection": "disabled"},
 		"rev-default":     {"istio.io/rev": "default"},

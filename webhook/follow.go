@@ -148,7 +148,7 @@ func (l *loader) loadProxyConfigs(ctx context.Context) error {
 	if index != nil || settings.ProxyConfigs != nil {
 		next := *settings
 		next.ProxyConfigs = index
-		l.state.settings.Store(&next)
+		l.state.swap(&next)
 	}
 	objects := map[client.ObjectKey]*networkingv1beta1.ProxyConfig{}
 	for _, object := range list.Items {

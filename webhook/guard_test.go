@@ -2,6 +2,8 @@ package webhook
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,13 +15,25 @@ import (
 	"github.com/sluicemesh/sluice/webhook/policy"
 )
 
+// auditPods makes the API server log requests for pods.
+const auditPods = `
+apiVersion: audit.k8s.io/v1
+kind: Policy
+rules: [{level: Metadata, resources: [{group: "", resources: [pods]}]}]
+`
+
 // nobody is an address at which no injector answers.
 const nobody = "https://127.0.0.1:1/inject"
 
 // TestGuard: with the injector down and break-glass on, the API server refuses the pods that
 // the injector would have injected, and no others.
 func TestGuard(t *testing.T) {
-	config := startAPIServer(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "policy.yaml"), []byte(auditPods), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(dir, "audit.log")
+	config := startAPIServer(t, "audit-policy-file", filepath.Join(dir, "policy.yaml"), "audit-log-path", log)
 	config.QPS = -1
 	c := newClient(t, config)
 	for name, labels := range map[string]map[string]string{
@@ -39,6 +53,7 @@ func TestGuard(t *testing.T) {
 	made := guard(t, c, map[string]any{})
 	t.Run("rules", func(t *testing.T) { testGuardRules(t, c) })
 	t.Run("message", func(t *testing.T) { testGuardMessage(t, c) })
+	t.Run("audit", func(t *testing.T) { testGuardAudit(t, c, log) })
 	unguard(t, c, made)
 
 	// Selectors in all their forms, for both policies.
@@ -199,6 +214,37 @@ func testGuardMessage(t *testing.T, c client.Client) {
 	pod.Annotations = map[string]string{"sluicemesh.io/break-glass": ""}
 	if err := c.Create(t.Context(), pod, client.DryRunAll); err == nil || !strings.Contains(err.Error(), "Its annotation sluicemesh.io/break-glass gives no reason. Create it") {
 		t.Errorf("create with an empty reason = %v", err)
+	}
+}
+
+// testGuardAudit: the audit log has who broke the glass and why, and nothing about others.
+func testGuardAudit(t *testing.T, c client.Client, log string) {
+	pod := plainPod("meshed", nil)
+	pod.GenerateName, pod.Name = "", "broken-1"
+	pod.Annotations = map[string]string{"sluicemesh.io/break-glass": " INC-1: the injector is down "}
+	other := plainPod("plain", nil)
+	other.GenerateName, other.Name = "", "plain-1"
+	other.Annotations = pod.Annotations
+	for _, p := range []*corev1.Pod{pod, other} {
+		if err := c.Create(t.Context(), p, client.DryRunAll); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const want = `"sluice-injection-guard/break-glass":"Pod meshed/broken-1 runs without a proxy: INC-1: the injector is down"`
+	var text string
+	waitFor(t, "line about plain-1", func() bool {
+		data, err := os.ReadFile(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = string(data)
+		return strings.Contains(text, "plain-1")
+	})
+	if !strings.Contains(text, want) {
+		t.Errorf("the audit log lacks %s", want)
+	}
+	if strings.Contains(text, "Pod plain/plain-1 runs") {
+		t.Error("the audit log has a pod that is none of the mesh")
 	}
 }
 

@@ -7,11 +7,13 @@ import (
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/google/go-cmp/cmp"
+	networkingv1beta1 "istio.io/client-go/pkg/apis/networking/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluicemesh/sluice/internal/golden"
 	"github.com/sluicemesh/sluice/internal/problem"
+	"github.com/sluicemesh/sluice/webhook/params"
 )
 
 // testCase is one golden input.
@@ -27,6 +29,11 @@ type testCase struct {
 	// NamespaceAnnotations are those of the pod's namespace.
 	NamespaceAnnotations map[string]string `json:"namespaceAnnotations"`
 	Pod                  *corev1.Pod       `json:"pod"`
+
+	ProxyConfigs []*networkingv1beta1.ProxyConfig `json:"proxyConfigs"`
+	// Changes asks for what the pod's annotations and the ProxyConfigs change, instead of the
+	// whole pod.
+	Changes bool `json:"changes"`
 }
 
 // testOutput is one golden output.
@@ -35,6 +42,7 @@ type testOutput struct {
 	Refused  bool        `json:"refused,omitempty"`
 	Problems []string    `json:"problems,omitempty"`
 	Pod      *corev1.Pod `json:"pod,omitempty"`
+	Changes  []string    `json:"changes,omitempty"`
 }
 
 func settingsOf(t *testing.T, c testCase) *Settings {
@@ -54,6 +62,11 @@ func settingsOf(t *testing.T, c testCase) *Settings {
 	s, err := NewSettings(src)
 	if err != nil {
 		t.Fatal(err)
+	}
+	var problems []problem.Problem
+	s.ProxyConfigs, problems = params.IndexProxyConfigs(c.ProxyConfigs, s.Defaults.Mesh.RootNamespace)
+	if len(problems) > 0 {
+		t.Fatal(problem.Join(problems))
 	}
 	return s
 }
@@ -82,6 +95,9 @@ func TestInjectGolden(t *testing.T) {
 		out := testOutput{Reason: string(result.Decision.Reason), Refused: problem.AnyFatal(result.Problems), Pod: result.Pod}
 		for _, p := range result.Problems {
 			out.Problems = append(out.Problems, p.String())
+		}
+		if c.Changes && result.Pod != nil {
+			out.Pod, out.Changes = nil, changesOf(t, c, result.Pod)
 		}
 		data, err := yaml.Marshal(out)
 		if err != nil {

@@ -53,10 +53,7 @@ func Inject(s *Settings, r Request) Result {
 	if problem.AnyFatal(out.Problems) {
 		return out
 	}
-	in := params.Input{
-		Pod: pod, Namespace: r.Namespace, NamespaceAnnotations: r.NamespaceAnnotations, Catalog: s.templates.catalog,
-		Defaults: s.Defaults, ProxyConfigs: s.ProxyConfigs, Native: r.Native, Path: r.Path,
-	}
+	in := r.input(s, pod)
 	p, problems := params.Resolve(in)
 	out.Problems = append(out.Problems, problems...)
 	if problem.AnyFatal(out.Problems) {
@@ -76,6 +73,14 @@ func Inject(s *Settings, r Request) Result {
 // newOnes drops the problems that are known already.
 func newOnes(problems, known []problem.Problem) []problem.Problem {
 	return slices.DeleteFunc(problems, func(p problem.Problem) bool { return slices.Contains(known, p) })
+}
+
+// input is what the request and the settings say about pod, the request's or a form of it.
+func (r Request) input(s *Settings, pod *corev1.Pod) params.Input {
+	return params.Input{
+		Pod: pod, Namespace: r.Namespace, NamespaceAnnotations: r.NamespaceAnnotations, Catalog: s.templates.catalog,
+		Defaults: s.Defaults, ProxyConfigs: s.ProxyConfigs, Native: r.Native, Path: r.Path,
+	}
 }
 
 // InvalidChoice is the reason of the warning about a pod's own choice that is neither true

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluicemesh/sluice/internal/meta"
+	"github.com/sluicemesh/sluice/webhook/audit"
 )
 
 // state is what requests are answered from.
@@ -27,7 +28,17 @@ type state struct {
 	native   *native
 	// namespaces is nil where their annotations do not count.
 	namespaces *namespaces
-	synced     atomic.Bool // configuration, nodes, namespaces and ProxyConfigs were read once
+	synced     atomic.Bool   // configuration, nodes, namespaces and ProxyConfigs were read once
+	changed    chan struct{} // holds a value when settings were swapped; nil where nobody asks
+}
+
+// swap puts settings in force.
+func (s *state) swap(settings *Settings) {
+	s.settings.Store(settings)
+	select {
+	case s.changed <- struct{}{}:
+	default: // a value is there already, or nobody asks
+	}
 }
 
 func (s *state) ready() error {
@@ -47,6 +58,7 @@ func CacheOptions(cfg Config) map[client.Object]cache.ByObject {
 	return map[client.Object]cache.ByObject{
 		&corev1.ConfigMap{}: {Namespaces: map[string]cache.Config{cfg.Namespace: {}}},
 		&corev1.Node{}:      {Transform: trimNode},
+		&corev1.Pod{}:       {Transform: audit.TrimPod},
 		&admissionv1.MutatingWebhookConfiguration{}: {
 			Label: labels.SelectorFromSet(labels.Set{meta.Revision: cfg.Revision}),
 		},
@@ -252,7 +264,7 @@ func (l *loader) loadSettings(ctx context.Context) error {
 	if previous := l.state.settings.Load(); previous != nil {
 		settings.ProxyConfigs = previous.ProxyConfigs
 	}
-	l.state.settings.Store(settings)
+	l.state.swap(settings)
 	for _, note := range settings.Notes {
 		l.cfg.Log.Warn("a part of the injector configuration has no effect", "problem", note)
 	}

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	networkingv1beta1 "istio.io/client-go/pkg/apis/networking/v1beta1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
@@ -124,7 +125,7 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 	if err := networkingv1beta1.AddToScheme(mgr.GetScheme()); err != nil {
 		return fmt.Errorf("set up webhook: %w", err)
 	}
-	st := &state{native: newNative(cfg.NativeSidecars)}
+	st := &state{native: newNative(cfg.NativeSidecars), changed: make(chan struct{}, 1)}
 	recorder := mgr.GetEventRecorder("sluice-webhook")
 	notices := notice.NewBoard(recorder)
 	if cfg.Platform == openShift {
@@ -150,12 +151,24 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		}
 		runnables, trusted = append(runnables, bundle), bundle.Tried
 	}
-	for _, r := range runnables {
+	auditor, err := newAuditor(mgr, cfg, st)
+	if err != nil {
+		return fmt.Errorf("set up auditor: %w", err)
+	}
+	for _, r := range append(runnables, auditor) {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("set up webhook: %w", err)
 		}
 	}
-	ready := func(r *http.Request) error {
+	if err := mgr.AddReadyzCheck("webhook", readiness(server, st, trusted)); err != nil {
+		return fmt.Errorf("set up webhook readiness: %w", err)
+	}
+	return nil
+}
+
+// readiness passes when reviews are answered, and by somebody whom the API server trusts.
+func readiness(server *ctrlwebhook.DefaultServer, st *state, trusted func() bool) healthz.Checker {
+	return func(r *http.Request) error {
 		if err := st.ready(); err != nil {
 			return err
 		}
@@ -164,10 +177,6 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		}
 		return server.StartedChecker()(r)
 	}
-	if err := mgr.AddReadyzCheck("webhook", ready); err != nil {
-		return fmt.Errorf("set up webhook readiness: %w", err)
-	}
-	return nil
 }
 
 // attach puts the injector on a server.

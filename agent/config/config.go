@@ -74,6 +74,7 @@ type Envoy struct {
 	ConfigFile        string // where the bootstrap is written
 	CustomConfig      string // file of the user's that is used instead; empty: none
 	Override          string // file that Envoy merges over the bootstrap; empty: none
+	HostAddress       string // of the node, as in a URL; stands for $(HOST_IP) in Override; may be empty
 	LogLevel          string
 	ComponentLogLevel string
 	Concurrency       int // 0: all cores

@@ -81,7 +81,7 @@ func TestInjectedSidecar(t *testing.T) {
 	}
 	envoy := Envoy{
 		Binary: "/usr/local/bin/envoy", ConfigFile: "etc/istio/proxy/envoy-rev.json", LogLevel: "warning", ComponentLogLevel: "misc:error,upstream:debug",
-		Concurrency: 2, DrainTime: 45 * time.Second, SkipDeprecated: true, FileFlush: time.Second,
+		Concurrency: 2, DrainTime: 45 * time.Second, SkipDeprecated: true, FileFlush: time.Second, HostAddress: "172.18.0.2",
 	}
 	if diff := cmp.Diff(envoy, c.Envoy); diff != "" {
 		t.Error(diff)
@@ -212,9 +212,24 @@ sidecar.istio.io/statsCompression="false"
 	}
 }
 
+// TestExcludedInterfacesHaveNoAddresses: what is not captured is not the mesh's address.
+func TestExcludedInterfacesHaveNoAddresses(t *testing.T) {
+	dir := root(t, map[string]string{
+		"etc/istio/pod/annotations": "traffic.sidecar.istio.io/excludeInterfaces=\"net1, net2\"\n",
+	})
+	c := load(t, Flags{Role: "sidecar"}, Source{Root: dir, Environ: injected(), Interfaces: []Interface{
+		{"net1", []netip.Addr{netip.MustParseAddr("192.0.2.1")}}, {"net2", []netip.Addr{netip.MustParseAddr("2001:db8::1")}},
+		{"eth0", []netip.Addr{netip.MustParseAddr("10.244.0.5")}}, {"net10", []netip.Addr{netip.MustParseAddr("192.0.2.9")}},
+	}})
+	want := []netip.Addr{netip.MustParseAddr("10.244.0.5"), netip.MustParseAddr("192.0.2.9")}
+	if diff := cmp.Diff(want, c.Node.IPs, addrs); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestEveryMistakeIsNamedAtOnce(t *testing.T) {
 	_, err := Load(Flags{Role: "waypoint", TemplateFile: "x"}, Source{Root: t.TempDir(), Environ: []string{
-		"INSTANCE_IP=nope", "ISTIO_CPU_LIMIT=two", "SECRET_TTL=1 day", "SECRET_GRACE_PERIOD_RATIO=2", "ISTIO_DUAL_STACK=maybe",
+		"INSTANCE_IP=nope", "HOST_IP=node", "ISTIO_CPU_LIMIT=two", "SECRET_TTL=1 day", "SECRET_GRACE_PERIOD_RATIO=2", "ISTIO_DUAL_STACK=maybe",
 		"ENVOY_STATUS_PORT=70000", "PROXY_CONFIG={statusPort: nope}", "ISTIO_KUBE_APP_PROBERS={", "ISTIO_PROMETHEUS_ANNOTATIONS={\"scrape\":\"true\",\"port\":\"015020\"}",
 		"WORKLOAD_IDENTITY_SOCKET_FILE=a/b", "CA_PROVIDER=GkeWorkloadCertificate", "CA_ADDR=nowhere", "ISTIO_METAJSON_X=[", "ISTIO_DELTA_XDS=false",
 	}})
@@ -222,7 +237,7 @@ func TestEveryMistakeIsNamedAtOnce(t *testing.T) {
 		t.Fatal("accepted")
 	}
 	for _, want := range []string{
-		`role "waypoint"`, `INSTANCE_IP: "nope"`, `ISTIO_CPU_LIMIT: "two"`, `SECRET_TTL: "1 day"`, `SECRET_GRACE_PERIOD_RATIO: "2"`,
+		`role "waypoint"`, `INSTANCE_IP: "nope"`, `HOST_IP: "node"`, `ISTIO_CPU_LIMIT: "two"`, `SECRET_TTL: "1 day"`, `SECRET_GRACE_PERIOD_RATIO: "2"`,
 		`ISTIO_DUAL_STACK: "maybe"`, `ENVOY_STATUS_PORT: "70000"`, "PROXY_CONFIG:", "ISTIO_KUBE_APP_PROBERS:", "port 15020 belongs to the proxy",
 		"WORKLOAD_IDENTITY_SOCKET_FILE", "GkeWorkloadCertificate", `CA_ADDR: "nowhere"`, "ISTIO_METAJSON_X", "ISTIO_DELTA_XDS", "POD_NAME", "bootstrap template",
 	} {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -108,6 +109,15 @@ func (l *loader) envoy(pc *meshv1alpha1.ProxyConfig) Envoy {
 		SkipDeprecated: l.env.flag("ENVOY_SKIP_DEPRECATED_LOGS", true),
 		FileFlush:      time.Second,
 		FileFlushMinKB: pc.GetFileFlushMinSizeKb(),
+	}
+	if text := l.env.text("HOST_IP", ""); text != "" {
+		ip, err := netip.ParseAddr(text)
+		if err != nil {
+			l.env.fail("environment HOST_IP: %q is not an IP address", text)
+		}
+		if e.HostAddress = text; ip.Is6() {
+			e.HostAddress = "[" + text + "]"
+		}
 	}
 	if d := pc.GetFileFlushInterval(); d != nil {
 		e.FileFlush = d.AsDuration()

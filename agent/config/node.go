@@ -110,7 +110,10 @@ func (l *loader) addresses(annotations map[string]string) []netip.Addr {
 			out = append(out, ip)
 		}
 	}
-	excluded := strings.Split(annotations["traffic.sidecar.istio.io/excludeInterfaces"], ",")
+	var excluded []string
+	for name := range strings.SplitSeq(annotations["traffic.sidecar.istio.io/excludeInterfaces"], ",") {
+		excluded = append(excluded, strings.TrimSpace(name))
+	}
 	for _, nic := range l.src.Interfaces {
 		if slices.Contains(excluded, nic.Name) {
 			continue

@@ -104,7 +104,7 @@ func (d *differ) maps(at []step, before, after map[string]any) {
 	}
 	slices.Sort(keys)
 	for _, key := range keys {
-		next := append(at[:len(at):len(at)], step{name: key})
+		next := below(at, step{name: key})
 		b, had := before[key]
 		a, has := after[key]
 		switch {
@@ -118,6 +118,9 @@ func (d *differ) maps(at []step, before, after map[string]any) {
 	}
 }
 
+// below is a path one step on; at is not changed.
+func below(at []step, s step) []step { return slices.Concat(at, []step{s}) }
+
 // one is a value that only one side has: of lists and of the maps that users think of by
 // key, each element is told.
 func (d *differ) one(op Op, at []step, v any) {
@@ -125,14 +128,14 @@ func (d *differ) one(op Op, at []step, v any) {
 	case map[string]any:
 		if name := at[len(at)-1].name; len(at) <= 2 && (name == "metadata" || name == "labels" || name == "annotations") {
 			for _, key := range slices.Sorted(maps.Keys(v)) {
-				d.one(op, append(at[:len(at):len(at)], step{name: key}), v[key])
+				d.one(op, below(at, step{name: key}), v[key])
 			}
 			return
 		}
 	case []any:
 		if identified(v) && len(v) > 0 {
 			for _, element := range v {
-				d.one(op, append(at[:len(at):len(at)], step{document.Identity(element), true}), element)
+				d.one(op, below(at, step{document.Identity(element), true}), element)
 			}
 			return
 		}
@@ -146,7 +149,7 @@ func (d *differ) one(op Op, at []step, v any) {
 
 // lists compares lists whose elements have names.
 func (d *differ) lists(at []step, before, after []any) {
-	element := func(e any) []step { return append(at[:len(at):len(at)], step{document.Identity(e), true}) }
+	element := func(e any) []step { return below(at, step{document.Identity(e), true}) }
 	var from, to []string
 	for _, b := range before {
 		if i := indexOf(after, b); i < 0 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -109,6 +110,8 @@ func join(steps []step) string {
 	for i, s := range steps {
 		switch {
 		case i == 0:
+		case s.name == "value" && i == len(steps)-1 && steps[i-1].element:
+			continue // of a variable
 		case s.element:
 			b.WriteString(" ")
 		case steps[i-1].element:
@@ -134,17 +137,38 @@ func (w Writer) sign(o Op) string {
 // line writes a change of one value; a change of many values in one list comes after it.
 func (w Writer) line(indent int, c Change, name string) {
 	text := ""
+	if c.steps[len(c.steps)-1].element {
+		c.Before, c.After = inner(c.Before), inner(c.After)
+	}
 	switch c.Op {
 	case Added:
 		text = w.Paint.Good(w.cut(brief(c.After)))
 	case Removed:
 		text = w.Paint.Bad(w.cut(brief(c.Before)))
 	case Changed:
-		text = w.Paint.Bad(w.cut(brief(c.Before))) + " → " + w.Paint.Good(w.cut(brief(c.After)))
+		before, after := differing(c.Before, c.After)
+		text = w.Paint.Bad(w.cut(brief(before))) + " → " + w.Paint.Good(w.cut(brief(after)))
 	case Moved:
 		text = "order " + strings.Join(c.Before.([]string), ", ") + " → " + strings.Join(c.After.([]string), ", ")
 	}
 	fmt.Fprintf(w.Out, "%s%s %s: %s\n", strings.Repeat("  ", indent), w.sign(c.Op), name, text)
+}
+
+// differing leaves of two command lines the words that differ: from the first one to the
+// last one.
+func differing(before, after any) (left, right any) {
+	a, okA := before.([]any)
+	b, okB := after.([]any)
+	if !okA || !okB {
+		return before, after
+	}
+	for len(a) > 0 && len(b) > 0 && reflect.DeepEqual(a[0], b[0]) {
+		a, b = a[1:], b[1:]
+	}
+	for len(a) > 0 && len(b) > 0 && reflect.DeepEqual(a[len(a)-1], b[len(b)-1]) {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	return a, b
 }
 
 // added writes a new element with its fields.
@@ -234,7 +258,7 @@ func brief(v any) string {
 			}
 			words[i] = brief(e)
 		}
-		if separator == ", " {
+		if separator == ", " || len(v) == 0 {
 			return "[" + strings.Join(words, separator) + "]"
 		}
 		return strings.Join(words, separator)

@@ -131,7 +131,14 @@ spec:
         metadata:
           labels:
             mesh: "yes"
-        spec: {containers: [{env: [{name: "ON", value: "true"}], image: 'proxy:1', name: proxy}, {name: a}]}
+        spec:
+          containers:
+          - env:
+            - name: "ON"
+              value: "true"
+            image: proxy:1
+            name: proxy
+          - {name: a}
 `},
 		{"anchors are written out", `apiVersion: v1
 kind: Pod
@@ -213,7 +220,14 @@ items:
   metadata:
     labels:
       mesh: "yes"
-  spec: {containers: [{env: [{name: "ON", value: "true"}], image: 'proxy:1', name: proxy}, {name: a}]}
+  spec:
+    containers:
+    - env:
+      - name: "ON"
+        value: "true"
+      image: proxy:1
+      name: proxy
+    - {name: a}
 ---
 # nothing here
 --- # a comment at the dashes

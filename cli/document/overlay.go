@@ -14,8 +14,9 @@ import (
 
 // apply makes the change in the tree below root.
 func (c change) apply(root *yaml.Node) error {
-	node := root
+	node, above := root, []*yaml.Node{}
 	for _, step := range c.path {
+		above = append(above, node)
 		switch step := step.(type) {
 		case string:
 			node = value(node, step)
@@ -30,7 +31,22 @@ func (c change) apply(root *yaml.Node) error {
 			return fmt.Errorf("there is no %v in the document", step)
 		}
 	}
-	return overlay(node, c.base, c.want)
+	large, err := overlay(node, c.base, c.want)
+	for _, n := range above {
+		unfold(n, large)
+	}
+	return err
+}
+
+// few is how many values may be added to a map between braces before it becomes one with a
+// key a line.
+const few = 4
+
+// unfold turns a node between braces into one of lines, where something large came into it.
+func unfold(n *yaml.Node, large bool) {
+	if large {
+		n.Style &^= yaml.FlowStyle
+	}
 }
 
 // value returns the value of a key in a map; nil for none.
@@ -47,33 +63,38 @@ func value(n *yaml.Node, key string) *yaml.Node {
 }
 
 // overlay changes n where want differs from base. base is what n means to the program that
-// made want from it: what n has beside base stays.
-func overlay(n *yaml.Node, base, want any) error {
+// made want from it: what n has beside base stays. The result reports whether something
+// came into n that is too large for one line.
+func overlay(n *yaml.Node, base, want any) (large bool, err error) {
 	if reflect.DeepEqual(base, want) {
-		return nil
+		return false, nil
 	}
 	switch want := want.(type) {
 	case map[string]any:
 		if b, ok := base.(map[string]any); ok && n.Kind == yaml.MappingNode && len(n.Content) > 0 {
-			return overlayMap(n, b, want)
+			large, err = overlayMap(n, b, want)
+			unfold(n, large)
+			return large, err
 		}
 	case []any:
 		if b, ok := base.([]any); ok && n.Kind == yaml.SequenceNode && len(b) == len(n.Content) && len(b) > 0 {
-			return overlayList(n, b, want)
+			large, err = overlayList(n, b, want)
+			unfold(n, large)
+			return large, err
 		}
 	}
 	return replace(n, want)
 }
 
 // replace gives n another value; its comments stay.
-func replace(n *yaml.Node, want any) error {
+func replace(n *yaml.Node, want any) (large bool, err error) {
 	fresh, err := encode(want)
 	if err != nil {
-		return err
+		return false, err
 	}
 	fresh.HeadComment, fresh.LineComment, fresh.FootComment = n.HeadComment, n.LineComment, n.FootComment
 	*n = *fresh
-	return nil
+	return len(n.Content) > 0, nil
 }
 
 // encode makes a node of a value. Lists and maps are taken apart here, as the library loses
@@ -122,10 +143,9 @@ var block = regexp.MustCompile(`^([[:graph:]]|[[:graph:]][[:print:]]*[[:graph:]]
 
 // overlayMap keeps the order of the keys. New ones come at their place in the alphabet if
 // the others are in its order, else at the end.
-func overlayMap(n *yaml.Node, base, want map[string]any) error {
+func overlayMap(n *yaml.Node, base, want map[string]any) (large bool, err error) {
 	var kept []*yaml.Node
 	seen := map[string]bool{}
-	var err error
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, v := n.Content[i], n.Content[i+1]
 		w, wanted := want[key.Value]
@@ -133,11 +153,13 @@ func overlayMap(n *yaml.Node, base, want map[string]any) error {
 			continue
 		}
 		if wanted {
-			err = errors.Join(err, overlay(v, base[key.Value], w))
+			below, failure := overlay(v, base[key.Value], w)
+			large, err = large || below, errors.Join(err, failure)
 		}
 		seen[key.Value] = true
 		kept = append(kept, key, v)
 	}
+	added := 0
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		if seen[name] {
 			continue
@@ -145,13 +167,14 @@ func overlayMap(n *yaml.Node, base, want map[string]any) error {
 		key, keyErr := encode(name)
 		v, valueErr := encode(want[name])
 		if e := errors.Join(keyErr, valueErr); e != nil {
-			return e
+			return false, e
 		}
-		at := placeOf(kept, name)
-		kept = slices.Insert(kept, at, key, v)
+		added++
+		large = large || len(v.Content) > 0
+		kept = slices.Insert(kept, placeOf(kept, name), key, v)
 	}
 	n.Content = kept
-	return err
+	return large || added > few, err
 }
 
 // placeOf is where a key is inserted among keys and values.
@@ -169,7 +192,7 @@ func placeOf(content []*yaml.Node, name string) int {
 }
 
 // overlayList puts the elements in the wanted order; one that was there keeps its form.
-func overlayList(n *yaml.Node, base, want []any) error {
+func overlayList(n *yaml.Node, base, want []any) (large bool, err error) {
 	used := make([]bool, len(base))
 	var out []*yaml.Node
 	for _, w := range want {
@@ -177,19 +200,22 @@ func overlayList(n *yaml.Node, base, want []any) error {
 		if i < 0 {
 			fresh, err := encode(w)
 			if err != nil {
-				return err
+				return false, err
 			}
+			large = large || len(fresh.Content) > 0
 			out = append(out, fresh)
 			continue
 		}
 		used[i] = true
-		if err := overlay(n.Content[i], base[i], w); err != nil {
-			return err
+		below, err := overlay(n.Content[i], base[i], w)
+		if err != nil {
+			return false, err
 		}
+		large = large || below
 		out = append(out, n.Content[i])
 	}
 	n.Content = out
-	return nil
+	return large, nil
 }
 
 // find returns the index of the element that w is, perhaps changed; -1 for none.

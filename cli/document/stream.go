@@ -148,7 +148,7 @@ func Write(files ...[]*Document) []byte {
 		if i > 0 && len(docs) > 0 {
 			endLine(&out)
 			own := len(docs) > 1 && len(docs[0].text) == 0
-			if !own && !(json && docs[0].json) {
+			if bothJSON := json && docs[0].json; !own && !bothJSON {
 				out.WriteString("---\n")
 			}
 		}

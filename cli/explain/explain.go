@@ -170,7 +170,11 @@ func (w *world) explain(ctx context.Context, s subject) (verdict, error) {
 		return v, nil
 	}
 	if i := w.injector(ctx, v.Revision); i != nil {
-		for _, p := range i.Inject(s.pod, s.namespace).Problems {
+		out, err := i.Inject(ctx, s.pod, s.namespace)
+		if err != nil {
+			return verdict{}, err
+		}
+		for _, p := range out.Problems {
 			v.Problems = append(v.Problems, p.String())
 			if p.Fatal && !v.Refused {
 				v.Injected, v.Refused, v.Reason = false, true, p.Reason

@@ -99,17 +99,21 @@ func gateTitle(s policy.Step, v *verdict) string {
 // step writes one rule, with what to change below it.
 func (w *writer) step(s policy.Step) {
 	text := s.Rule + ": " + answer(s) + s.Found
+	indent := "      "
+	if s.Gate == policy.Injector || s.Webhook == "" {
+		indent = "    "
+	}
 	if s.Outcome == policy.NotReached {
-		fmt.Fprintf(w.out, "      %s\n", w.paint.Quiet("· "+s.Rule))
+		fmt.Fprintf(w.out, "%s%s\n", indent, w.paint.Quiet("· "+s.Rule))
 		return
 	}
 	if s.Reason != "" {
 		text += " [" + string(s.Reason) + "]"
 	}
-	fmt.Fprintf(w.out, "      %s %s\n", w.mark(s), text)
+	fmt.Fprintf(w.out, "%s%s %s\n", indent, w.mark(s), text)
 	if s.Remedy != "" {
 		for _, line := range strings.Split(s.Remedy, "\n") {
-			fmt.Fprintf(w.out, "          → %s\n", line)
+			fmt.Fprintf(w.out, "%s    → %s\n", indent, line)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -63,7 +64,9 @@ func (b *batch) item(ctx context.Context, doc *document.Document, item document.
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.Object, err)
 	}
-	b.say(r.Warnings)
+	for _, w := range r.Warnings {
+		b.say("warning: " + w)
+	}
 	if pod != nil {
 		r.Injected = true
 		before, err := document.Tree(item.Pod)
@@ -88,18 +91,22 @@ func (b *batch) pod(ctx context.Context, item document.Item, r *result) (*corev1
 	if b.live != nil {
 		return b.ask(ctx, item, r)
 	}
-	out := b.local.Inject(item.Pod, b.target.Namespace)
+	out, err := b.local.Inject(ctx, item.Pod, b.target.Namespace)
+	if err != nil {
+		return nil, err
+	}
 	r.Reason = string(out.Decision.Reason)
 	for _, p := range out.Problems {
 		p = located(p, item)
 		if p.Fatal {
 			b.fatal = append(b.fatal, p)
 		} else {
-			r.Warnings = append(r.Warnings, "warning: "+p.String())
+			r.Warnings = append(r.Warnings, p.String())
 		}
 	}
-	if !out.Decision.Inject {
-		r.Warnings = append(r.Warnings, "warning: "+r.Object+": not injected: "+why(out.Decision.Reason))
+	told := func(p problem.Problem) bool { return p.Reason == r.Reason }
+	if !out.Decision.Inject && !slices.ContainsFunc(out.Problems, told) {
+		r.Warnings = append(r.Warnings, r.Object+": not injected: "+why(out.Decision.Reason))
 	}
 	return out.Pod, nil
 }
@@ -115,11 +122,11 @@ func (b *batch) ask(ctx context.Context, item document.Item, r *result) (*corev1
 		return nil, err
 	}
 	for _, w := range answer.Warnings {
-		r.Warnings = append(r.Warnings, "warning: "+r.Object+": "+w)
+		r.Warnings = append(r.Warnings, r.Object+": "+w)
 	}
 	r.Reason = answer.Reason
-	if answer.Pod == nil {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("warning: %s: not injected by %s: %s", r.Object, b.live.Name, answer.Reason))
+	if answer.Pod == nil && len(answer.Warnings) == 0 {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s: not injected by %s [%s]", r.Object, b.live.Name, answer.Reason))
 	}
 	return answer.Pod, nil
 }
@@ -147,7 +154,7 @@ func located(p problem.Problem, item document.Item) problem.Problem {
 }
 
 // say writes lines to standard error.
-func (b *batch) say(lines []string) {
+func (b *batch) say(lines ...string) {
 	for _, line := range lines {
 		fmt.Fprintln(b.target.Err, line)
 	}

@@ -132,7 +132,7 @@ func (o *options) run(ctx context.Context, t *target.Target, args []string) erro
 	if err != nil {
 		return err
 	}
-	b.say(s.Notes)
+	b.say(s.Notes...)
 	for _, in := range inputs {
 		if err := b.inject(ctx, in); err != nil {
 			return err

@@ -128,13 +128,23 @@ type Injector struct {
 
 	path   params.Path
 	native func(node string) bool
+	// annotations of a namespace, where the settings make them count; else nil.
+	annotations func(ctx context.Context, namespace string) (map[string]string, error)
 }
 
 // Inject injects a pod; namespace counts when the pod names none.
-func (i *Injector) Inject(pod *corev1.Pod, namespace string) webhook.Result {
-	return webhook.Inject(i.Settings, webhook.Request{
-		Pod: pod, Namespace: namespace, Native: i.native(pod.Spec.NodeName), Path: i.path,
-	})
+func (i *Injector) Inject(ctx context.Context, pod *corev1.Pod, namespace string) (webhook.Result, error) {
+	request := webhook.Request{Pod: pod, Namespace: namespace, Native: i.native(pod.Spec.NodeName), Path: i.path}
+	if i.annotations != nil {
+		if pod.Namespace != "" {
+			namespace = pod.Namespace
+		}
+		var err error
+		if request.NamespaceAnnotations, err = i.annotations(ctx, namespace); err != nil {
+			return webhook.Result{}, err
+		}
+	}
+	return webhook.Inject(i.Settings, request), nil
 }
 
 // texts are the settings as ConfigMaps hold them; absent ones are empty.
@@ -185,7 +195,16 @@ func (s *Source) build(ctx context.Context, t texts) (*Injector, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Injector{Settings: settings, Revision: t.install.Revision, native: native, path: webhook.ParsePath(path)}, nil
+	i := &Injector{Settings: settings, Revision: t.install.Revision, native: native, path: webhook.ParsePath(path)}
+	if s.client != nil {
+		if settings.ProxyConfigs, err = s.proxyConfigs(ctx, settings.Defaults.Mesh.RootNamespace); err != nil {
+			return nil, err
+		}
+		if settings.Defaults.Values.Global.Platform == "openshift" {
+			i.annotations = s.annotations
+		}
+	}
+	return i, nil
 }
 
 // native asks for the nodes only where the answer depends on them.

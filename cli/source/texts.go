@@ -77,6 +77,14 @@ func (s *Source) texts(ctx context.Context, revision string) (texts, error) {
 		}
 		t.assigned = false
 	}
+	if s.o.ValuesFile != "" {
+		// Values are JSON in the ConfigMap; people write YAML, which JSON is part of.
+		values, err := yaml.YAMLToJSON([]byte(t.values))
+		if err != nil {
+			return texts{}, fmt.Errorf("read %s: %w", s.o.ValuesFile, err)
+		}
+		t.values = string(values)
+	}
 	if len(s.o.Sets) > 0 && !t.assigned {
 		return s.assign(t)
 	}
@@ -176,12 +184,20 @@ func (s *Source) assign(t texts) (texts, error) {
 	if err != nil {
 		return texts{}, fmt.Errorf("write the settings: %w", err)
 	}
-	r, err := s.renderFile(&settings.File{Name: "in force", Text: text}, t.install.Revision)
+	file := &settings.File{Name: "in force", Text: text}
+	before, err := s.renderFile(file, t.install.Revision, nil)
 	if err != nil {
 		return texts{}, err
 	}
-	// The injector's configuration may be no chart's: its policy and templates stay.
-	t.mesh, t.values = r.texts.mesh, r.texts.values
+	after, err := s.renderFile(file, t.install.Revision, s.o.Sets)
+	if err != nil {
+		return texts{}, err
+	}
+	t.mesh, t.values = after.texts.mesh, after.texts.values
+	// An injector configuration that the chart did not write stays as it is.
+	if strings.TrimSpace(before.texts.config) == strings.TrimSpace(t.config) {
+		t.config = after.texts.config
+	}
 	return t, nil
 }
 
@@ -199,11 +215,12 @@ func (s *Source) render() (*rendered, error) {
 		file = &settings.File{Name: name, Text: []byte(text)}
 	}
 	var err error
-	s.chart, err = s.renderFile(file, s.o.Revision)
+	s.chart, err = s.renderFile(file, s.o.Revision, s.o.Sets)
 	return s.chart, err
 }
 
-func (s *Source) renderFile(file *settings.File, revision string) (*rendered, error) {
+// renderFile renders the chart istiod; a nil file is none.
+func (s *Source) renderFile(file *settings.File, revision string, sets []string) (*rendered, error) {
 	request := settings.Request{Revision: revision, Tag: s.target.Version}
 	if n := s.target.IstioNamespace; n != defaultNamespace {
 		request.Namespace = n // the flag's; else a file may name it
@@ -211,7 +228,7 @@ func (s *Source) renderFile(file *settings.File, revision string) (*rendered, er
 	if file != nil {
 		request.Files = append(request.Files, *file)
 	}
-	for _, set := range s.o.Sets {
+	for _, set := range sets {
 		path, err := settingPath(set)
 		if err != nil {
 			return nil, err

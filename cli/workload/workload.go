@@ -6,14 +6,15 @@
 package workload
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 )
 
 // Kind is one kind of object that makes pods.
@@ -132,7 +133,11 @@ func (k Kind) Pod(object map[string]any) (*corev1.Pod, bool, error) {
 		return nil, false, nil
 	}
 	pod := &corev1.Pod{}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(template, pod); err != nil {
+	data, err := json.Marshal(template)
+	if err == nil {
+		err = utiljson.Unmarshal(data, pod) // its errors name the field
+	}
+	if err != nil {
 		return nil, false, fmt.Errorf("read the pod template of %s: %w", Title(object), err)
 	}
 	if len(k.Template) > 0 {

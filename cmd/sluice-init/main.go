@@ -16,6 +16,7 @@ import (
 	"github.com/sluicemesh/sluice/internal/capture"
 
 	"github.com/sluicemesh/sluice/initcontainer"
+	"github.com/sluicemesh/sluice/initcontainer/probe"
 	"github.com/sluicemesh/sluice/initcontainer/verify"
 )
 
@@ -43,8 +44,9 @@ func run() int {
 	log := logger(options)
 	err = initcontainer.Run(ctx, initcontainer.Config{Capture: config, Options: options, Log: log, Out: os.Stdout})
 	var mismatch *verify.Mismatch
+	var leak *probe.NotCaptured
 	switch {
-	case errors.As(err, &mismatch):
+	case errors.As(err, &mismatch), errors.As(err, &leak):
 		log.Error("interception is not in force", "error", err)
 		return exitMismatch
 	case err != nil:

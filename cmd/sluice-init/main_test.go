@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,13 +31,19 @@ type outcome struct {
 	stdout, stderr string
 }
 
-// execute runs the program in the lab's pod.
+// execute runs the program in the lab's pod, as root.
 func execute(t testing.TB, lab *netlab.Lab, env []string, program string, args ...string) outcome {
+	t.Helper()
+	return executeAs(t, lab, nil, env, program, args...)
+}
+
+func executeAs(t testing.TB, lab *netlab.Lab, user *syscall.Credential, env []string, program string, args ...string) outcome {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.Command(program, args...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
 	err := netlab.In(lab.Pod, cmd.Run)
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
@@ -82,6 +89,71 @@ func TestProgram(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestValidation loads rules as another program would and lets the program, without any
+// privilege, find out whether they are in force.
+func TestValidation(t *testing.T) {
+	program := build(t)
+	if err := os.Chmod(filepath.Dir(program), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Dir(filepath.Dir(program)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	proxy, other := &syscall.Credential{Uid: 1337, Gid: 1337}, &syscall.Credential{Uid: 1000, Gid: 1000}
+	widened := []string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR=127.0.0.0/8"}
+	tests := []struct {
+		name   string
+		rules  string // nothing is loaded if empty
+		env    []string
+		user   *syscall.Credential
+		args   string
+		code   int
+		stdout string
+	}{
+		{name: "captured", rules: "-i * -b *", user: proxy, stdout: "interception is as configured"},
+		{name: "captured with TPROXY", rules: "-m TPROXY -i * -b *", user: proxy, args: "-m TPROXY"},
+		{name: "captured with a wide loopback", rules: "-i *", env: widened, user: proxy},
+		{name: "captured in both families", rules: "-i * -b *", user: proxy, args: "--dual-stack"},
+		{name: "another port", rules: "-b *", user: proxy, args: "--iptables-probe-port 4711"},
+		{name: "no rules", user: proxy, code: 126, stdout: "no connection to 127.0.0.6:15002 came to the proxy's ports"},
+		{name: "not the proxy", rules: "-i * -b *", user: other, code: 126, stdout: "does this container not run as the proxy's user"},
+		{name: "rules without mode", user: proxy, args: "-m NONE"},
+		{name: "not asked", user: proxy, args: "--run-validation=false"},
+		{name: "no port is free", rules: "-b *", user: proxy, args: "-p 15008 -z 15009", code: 1, stdout: "none of the proxy's ports is free"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			lab := netlab.New(t, true)
+			lab.Serve(t, []uint16{15008, 15009}, nil)
+			if tt.rules != "" {
+				if got := execute(t, lab, tt.env, program, strings.Fields(tt.rules)...); got.code != 0 {
+					t.Fatal(got)
+				}
+			}
+			args := append([]string{"--run-validation", "--skip-rule-apply", "--probe-timeout=1200ms"}, strings.Fields(tt.args)...)
+			got := executeAs(t, lab, tt.user, tt.env, program, args...)
+			if got.code != tt.code || !strings.Contains(got.stdout, tt.stdout) {
+				t.Errorf("exit code %d, stdout:\n%s\nwant %d and %q", got.code, got.stdout, tt.code, tt.stdout)
+			}
+		})
+	}
+	t.Run("one family of two", func(t *testing.T) {
+		lab := netlab.New(t, true)
+		if got := execute(t, lab, nil, program, "-b", "*"); got.code != 0 {
+			t.Fatal(got)
+		}
+		lab.Output(t, "ip6tables", "-t", "nat", "-F")
+		args := []string{"--run-validation", "--skip-rule-apply", "--probe-timeout=1s"}
+		if got := executeAs(t, lab, proxy, nil, program, args...); got.code != 0 {
+			t.Errorf("the pod's first family is captured; exit code %d: %s", got.code, got.stdout)
+		}
+		got := executeAs(t, lab, proxy, []string{"ISTIO_DUAL_STACK=true"}, program, args...)
+		if got.code != 126 || !strings.Contains(got.stdout, "IPv6 traffic is not captured") {
+			t.Errorf("exit code %d: %s; want 126 and the family", got.code, got.stdout)
+		}
+	})
 }
 
 // TestLinksLittle: the program starts fast because it links neither gRPC nor Kubernetes.

@@ -69,7 +69,7 @@ func Prepare(ctx context.Context, cfg Config) (*Stage, error) {
 	if err := s.tools(ctx, cfg.Cluster); err != nil {
 		return nil, err
 	}
-	return s, s.install(ctx, cfg.Settings)
+	return s, s.Install(ctx, cfg.Settings...)
 }
 
 // tools puts kubectl (of the cluster's version) and a fresh sluice side by side.
@@ -101,8 +101,9 @@ func (s *Stage) tools(ctx context.Context, cfg cluster.Config) error {
 	return nil
 }
 
-// install installs the mesh as a user would.
-func (s *Stage) install(ctx context.Context, settings []string) error {
+// Install installs the mesh as a user would, or changes what is installed: settings are
+// further --set arguments, for which those of an earlier call do not count.
+func (s *Stage) Install(ctx context.Context, settings ...string) error {
 	args := []string{"install", "--set", "profile=demo", "--set", "hub=" + images.Hub, "--set", "tag=" + s.Tag, "-y"}
 	for _, set := range settings {
 		args = append(args, "--set", set)

@@ -13,14 +13,12 @@ import (
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/sluicemesh/sluice/initcontainer/probe"
 )
 
 // patience bounds one connection of a test, in seconds; reached only on failure.
 const patience = 5
-
-// originalDst is SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST: where a connection was going
-// before nat changed it.
-const originalDst = 80
 
 // Serve listens on the given ports of the pod and, as "remote", on those of the peer, in
 // both families, until the test ends.
@@ -46,35 +44,11 @@ func answer(name string) func(*net.TCPConn) {
 
 // meantFor is the original destination of a connection, as text, or why there is none.
 func meantFor(conn *net.TCPConn) string {
-	raw, err := conn.SyscallConn()
+	addr, err := probe.OriginalDestination(conn)
 	if err != nil {
-		return err.Error()
+		return strings.ReplaceAll(err.Error(), " ", "-")
 	}
-	text := ""
-	read := func(fd uintptr) {
-		if conn.LocalAddr().(*net.TCPAddr).IP.To4() != nil {
-			// The option's value is a sockaddr_in, of the size of this one.
-			v, err := unix.GetsockoptIPv6Mreq(int(fd), unix.SOL_IP, originalDst)
-			if err != nil {
-				text = err.Error()
-				return
-			}
-			b := v.Multiaddr
-			text = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), uint16(b[2])<<8|uint16(b[3])).String()
-			return
-		}
-		v, err := unix.GetsockoptIPv6MTUInfo(int(fd), unix.SOL_IPV6, originalDst)
-		if err != nil {
-			text = err.Error()
-			return
-		}
-		port := v.Addr.Port<<8 | v.Addr.Port>>8 // network order
-		text = netip.AddrPortFrom(netip.AddrFrom16(v.Addr.Addr), port).String()
-	}
-	if err := raw.Control(read); err != nil {
-		return err.Error()
-	}
-	return text
+	return addr.String()
 }
 
 // Owner is whom the kernel takes a socket to belong to.
@@ -116,7 +90,7 @@ func dial(owner Owner, from netip.Addr, to netip.AddrPort) (r Reached, err error
 
 // connect works with plain system calls, because the owner of a socket is that of the
 // thread which makes it. The caller closes the file.
-func connect(c connection, to netip.AddrPort) (file *os.File, err error) {
+func connect(c connection, to netip.AddrPort) (*os.File, error) {
 	if err := c.owner.take(); err != nil {
 		return nil, err
 	}
@@ -128,29 +102,32 @@ func connect(c connection, to netip.AddrPort) (file *os.File, err error) {
 	if err != nil {
 		return nil, err
 	}
-	made := os.NewFile(uintptr(fd), "connection")
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, made.Close())
-		}
-	}()
+	file := os.NewFile(uintptr(fd), "connection")
+	if err := prepare(fd, c, to); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// prepare sets what c asks for and connects.
+func prepare(fd int, c connection, to netip.AddrPort) error {
 	limit := unix.Timeval{Sec: patience}
 	for _, option := range []int{unix.SO_SNDTIMEO, unix.SO_RCVTIMEO} {
 		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, option, &limit); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if c.mark != 0 {
 		if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, c.mark), transparent(fd, to.Addr().Is6())); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if c.from.IsValid() {
 		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(c.from, 0))); err != nil {
-			return nil, fmt.Errorf("bind: %w", err)
+			return fmt.Errorf("bind: %w", err)
 		}
 	}
-	return made, unix.Connect(fd, sockaddr(to))
+	return unix.Connect(fd, sockaddr(to))
 }
 
 func sockaddr(a netip.AddrPort) unix.Sockaddr {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/sluicemesh/sluice/internal/capture"
 	"github.com/sluicemesh/sluice/internal/ports"
 
 	"github.com/sluicemesh/sluice/initcontainer/rule"
@@ -41,6 +42,13 @@ func (b *builder) guests() {
 	for _, link := range unique(b.config.VirtualInterfaces) {
 		b.add(rule.Inbound, "virtual-interface", rule.Jump(rule.Guests), rule.Entering(link), rule.TCP())
 	}
+}
+
+// IgnoresGuests reports whether c names virtual interfaces and captures nothing of what
+// enters by them.
+func IgnoresGuests(c capture.Config) bool {
+	to := c.OutboundRanges
+	return len(c.VirtualInterfaces) > 0 && !to.All && len(to.Prefixes) == 0 && len(c.OutboundPorts) == 0
 }
 
 // proxy plans the proxy's own connections: left alone, but for those to the pod itself.

@@ -25,6 +25,9 @@ type Unknown struct {
 	Nearest string // the name in its place that was most likely meant; empty for none
 }
 
+// mostSuggestions bounds the work that a text full of unknown fields makes.
+const mostSuggestions = 10
+
 // String is "unknown field tracing.samplng: did you mean sampling?".
 func (u Unknown) String() string {
 	if u.Nearest == "" {
@@ -63,9 +66,27 @@ func decode(text string, m proto.Message) (document, error) {
 		return d, err
 	}
 	if err := protojson.Unmarshal(data, m); err != nil {
-		return d, errors.New(plain(err.Error()))
+		return d, d.blame(m, err)
 	}
 	return d, nil
+}
+
+// blame names the top-level fields because of which m could not be read, since the library
+// names at most the innermost one, of the first mistake.
+func (d *document) blame(m proto.Message, whole error) error {
+	for _, key := range slices.Sorted(maps.Keys(d.fields)) {
+		data, err := json.Marshal(map[string]any{key: d.fields[key]})
+		if err != nil {
+			return err
+		}
+		if err := protojson.Unmarshal(data, m.ProtoReflect().New().Interface()); err != nil {
+			d.mistakes = append(d.mistakes, errors.New(key+": "+plain(err.Error())))
+		}
+	}
+	if len(d.mistakes) == 0 { // two fields that exclude each other
+		return errors.New(plain(whole.Error()))
+	}
+	return errors.Join(d.mistakes...)
 }
 
 // plain takes the position out of protojson's message, which is one in a text that the
@@ -87,7 +108,11 @@ func (d *document) message(path string, md protoreflect.MessageDescriptor, field
 		}
 		at := join(path, key)
 		if fd == nil {
-			d.unknown = append(d.unknown, Unknown{Path: at, Nearest: suggest.Name(key, names(md))})
+			u := Unknown{Path: at}
+			if len(d.unknown) < mostSuggestions {
+				u.Nearest = suggest.Name(key, names(md))
+			}
+			d.unknown = append(d.unknown, u)
 			delete(fields, key)
 			continue
 		}

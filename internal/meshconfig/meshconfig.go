@@ -153,7 +153,7 @@ func zeros(m proto.Message, fields map[string]any) []protoreflect.FieldDescripto
 		if !named {
 			value = fields[string(fd.Name())]
 		}
-		if value != nil && !(r.IsValid() && r.Has(fd)) {
+		if value != nil && (!r.IsValid() || !r.Has(fd)) {
 			out = append(out, fd)
 		}
 	}

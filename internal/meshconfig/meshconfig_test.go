@@ -54,7 +54,7 @@ func TestParseNamesTheUnknownField(t *testing.T) {
 	mesh, unknown, err := Parse(`
 accessLogFil: /dev/stdout
 trustDomain: example.org
-defaultConfig: {concurency: 2, tracing: {zipkin: {adress: a:1}}, drainDuration: 7s, proxyMetadata: {anything: goes}}
+defaultConfig: {concurency: 2, tracing: {zipkin: {addres: a:1}}, drainDuration: 7s, proxyMetadata: {anything: goes}}
 extensionProviders:
 - {name: a, zipkin: {service: z, port: 9411, bogus: 1}}
 `)
@@ -68,7 +68,7 @@ extensionProviders:
 	want := []string{
 		"unknown field accessLogFil: did you mean accessLogFile?",
 		"unknown field defaultConfig.concurency: did you mean concurrency?",
-		"unknown field defaultConfig.tracing.zipkin.adress: did you mean address?",
+		"unknown field defaultConfig.tracing.zipkin.addres: did you mean address?",
 		"unknown field extensionProviders[0].zipkin.bogus",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -87,7 +87,10 @@ func TestParseRefuses(t *testing.T) {
 		{"defaultConfig: {interceptionMode: redirect}", []string{`defaultConfig.interceptionMode: "redirect" is not one of REDIRECT, TPROXY, NONE`}},
 		{"{ingressControllerMode: 'ON', defaultConfig: {controlPlaneAuthPolicy: 7}}",
 			[]string{`ingressControllerMode: "ON" is not one of UNSPECIFIED, OFF, DEFAULT, STRICT`, `defaultConfig.controlPlaneAuthPolicy: "7" is not one of NONE, MUTUAL_TLS, INHERIT`}},
-		{"trustDomain: 7", []string{"invalid value for string field trustDomain: 7"}},
+		{"trustDomain: 7", []string{"trustDomain: invalid value for string field trustDomain: 7"}},
+		{"{trustDomain: 7, defaultConfig: {concurrency: many}}",
+			[]string{"trustDomain: invalid", `defaultConfig: invalid value for int32 field value: "many"`}},
+		{"defaultConfig: {serviceCluster: a, tracingServiceName: CANONICAL_NAME_ONLY}", []string{"oneof"}},
 		{"{bogus: 1, connectTimeout: soon}", []string{`connectTimeout: "soon" is not a duration`}},
 		{"just words", []string{"is not a list of fields"}},
 		{"[1]", []string{"is not a list of fields"}},

@@ -82,12 +82,6 @@ func (v *validation) address(path, s string) {
 	}
 }
 
-func (v *validation) optionalAddress(path, s string) {
-	if s != "" {
-		v.address(path, s)
-	}
-}
-
 func (v *validation) variable(path, name string) {
 	if name == "" || strings.ContainsAny(name, "=\x00 \t\n") {
 		v.mistake(path, "%q is not the name of an environment variable", name)
@@ -95,8 +89,9 @@ func (v *validation) variable(path, name string) {
 }
 
 func (v *validation) services(c *meshv1alpha1.ProxyConfig) {
-	v.optionalAddress("zipkinAddress", c.GetZipkinAddress())
-	v.optionalAddress("statsdUdpAddress", c.GetStatsdUdpAddress())
+	if s := c.GetStatsdUdpAddress(); s != "" {
+		v.address("statsdUdpAddress", s)
+	}
 	if s := c.GetEnvoyAccessLogService(); s != nil {
 		v.address("envoyAccessLogService.address", s.GetAddress())
 	}

@@ -201,3 +201,20 @@ func (f Finding) Remedy() string {
 	}
 	return "delete the pod; " + w.Kind + " " + w.Name + " makes a new one"
 }
+
+// TrimPod is a cache transform that keeps of a pod what Check reads, for a cache that
+// nobody else reads pods from.
+func TrimPod(o any) (any, error) {
+	pod, ok := o.(*corev1.Pod)
+	if !ok {
+		return o, nil
+	}
+	out := &corev1.Pod{TypeMeta: pod.TypeMeta, ObjectMeta: pod.ObjectMeta}
+	out.ManagedFields = nil
+	out.Spec.HostNetwork = pod.Spec.HostNetwork
+	if proxy := proxyOf(pod); proxy != nil {
+		out.Spec.Containers = []corev1.Container{{Name: proxy.Name, Image: proxy.Image}}
+	}
+	out.Status.Phase = pod.Status.Phase
+	return out, nil
+}

@@ -28,11 +28,18 @@ const (
 	afresh = 10 * time.Minute
 )
 
+// Cache is the part of the manager's cache that is used.
+type Cache interface {
+	GetInformer(ctx context.Context, obj client.Object, opts ...cache.InformerGetOption) (cache.Informer, error)
+	Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error
+	List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error
+}
+
 // Config says what an Auditor works with. All fields are required.
 type Config struct {
-	// Cache is the manager's: pods, namespaces and the webhook configurations of the own
-	// revision and its tags are read from it.
-	Cache cache.Cache
+	// Cache knows pods, namespaces and the webhook configurations of the own revision and its
+	// tags.
+	Cache Cache
 	// Revision returns the settings of a revision's injector; false for any but the own one.
 	Revision func(name string) (Revision, bool)
 	// Changed gets a value after the settings changed.

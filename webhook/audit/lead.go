@@ -32,13 +32,14 @@ type Election struct {
 	Log      *slog.Logger
 }
 
-// Lead implements Config.Lead. An API server that cannot be reached ends the leading, never
-// the process.
+// Lead implements Config.Lead. Neither an API server that cannot be reached nor an audit
+// that fails ends it: proxies and pods need the process that it runs in.
 func (e Election) Lead(ctx context.Context, audit func(context.Context) error) error {
 	ctx = klog.NewContext(ctx, logr.FromSlogHandler(e.Log.Handler()))
 	for ctx.Err() == nil {
 		if err := e.once(ctx, audit); err != nil {
-			return err
+			e.Log.Error("audit of pods failed, trying again", "error", err, "after", leaseFor)
+			wait(ctx, leaseFor)
 		}
 	}
 	return nil
@@ -48,13 +49,14 @@ func (e Election) Lead(ctx context.Context, audit func(context.Context) error) e
 func (e Election) once(ctx context.Context, audit func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	led, done := false, make(chan error, 1)
+	done := make(chan error, 1)
+	lock := &lease{LeaseLock: resourcelock.LeaseLock{
+		LeaseMeta:  metav1.ObjectMeta{Namespace: e.Namespace, Name: e.Name},
+		Client:     e.Leases,
+		LockConfig: resourcelock.ResourceLockConfig{Identity: e.Identity},
+	}}
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &resourcelock.LeaseLock{
-			LeaseMeta:  metav1.ObjectMeta{Namespace: e.Namespace, Name: e.Name},
-			Client:     e.Leases,
-			LockConfig: resourcelock.ResourceLockConfig{Identity: e.Identity},
-		},
+		Lock:          lock,
 		LeaseDuration: leaseFor, RenewDeadline: renewUntil, RetryPeriod: renewEvery,
 		ReleaseOnCancel: true, Name: e.Name,
 		Callbacks: leaderelection.LeaderCallbacks{
@@ -63,15 +65,24 @@ func (e Election) once(ctx context.Context, audit func(context.Context) error) e
 				cancel() // an audit that failed gives the lease back
 			},
 			OnStoppedLeading: func() {},
-			OnNewLeader:      func(identity string) { led = led || identity == e.Identity },
 		},
 	})
 	if err != nil {
 		return fmt.Errorf("elect the auditor: %w", err)
 	}
 	elector.Run(ctx)
-	if !led {
+	if !lock.held {
 		return nil
 	}
 	return <-done
 }
+
+// lease is a lock that knows whether it was ever held. The elector starts what it guards
+// and does not tell whether it did.
+type lease struct {
+	resourcelock.LeaseLock
+	held bool
+}
+
+// RecordEvent is called when the lease was got and when it was lost, and then only.
+func (l *lease) RecordEvent(string) { l.held = true }

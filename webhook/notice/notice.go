@@ -2,8 +2,8 @@
 // minutes, never more than a bounded rate, and never waiting for the API server.
 //
 // What is to be said comes from the webhook's answers and from the auditor; Events go to
-// the recorder of the manager, which writes them in the background. A notice that is held
-// back is dropped: metrics count what it was about. The package decides nothing and reads
+// the recorder of the manager, which writes them in the background. A notice that the rate
+// holds back is the caller's to post again; metrics count what it was about all the same. The package decides nothing and reads
 // nothing from the API server.
 package notice
 
@@ -60,31 +60,30 @@ func NewBoard(recorder events.EventRecorder) *Board {
 	}
 }
 
-// Post publishes a notice and reports whether it did: false for one that was published
-// less than ten minutes ago, or that comes too soon after too many others.
+// Post publishes a notice, unless the same was said less than ten minutes ago. It reports
+// false for one that comes too soon after too many others: it may be posted again later.
 func (b *Board) Post(n Notice) bool {
-	if !b.take(n) {
-		return false
+	r := n.Regarding
+	key := strings.Join([]string{r.Kind, r.Namespace, r.Name, n.Reason}, "/")
+	b.mu.Lock()
+	_, said := b.seen.Get(key)
+	taken := !said && b.limit.TryAccept()
+	if taken {
+		b.seen.Add(key, nil, quiet)
 	}
+	b.mu.Unlock()
+	if taken {
+		b.publish(n)
+	}
+	return said || taken
+}
+
+func (b *Board) publish(n Notice) {
 	kind := corev1.EventTypeNormal
 	if n.Warning {
 		kind = corev1.EventTypeWarning
 	}
 	b.recorder.Eventf(&n.Regarding, nil, kind, n.Reason, n.Action, "%s", cut(n.Message))
-	return true
-}
-
-// take decides whether a notice is published, and remembers that it is.
-func (b *Board) take(n Notice) bool {
-	r := n.Regarding
-	key := strings.Join([]string{r.Kind, r.Namespace, r.Name, n.Reason}, "/")
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if _, published := b.seen.Get(key); published || !b.limit.TryAccept() {
-		return false
-	}
-	b.seen.Add(key, nil, quiet)
-	return true
 }
 
 // Owner returns what a notice about a pod is attached to when the pod itself does not

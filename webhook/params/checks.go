@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/sluicemesh/sluice/internal/capture"
 	"github.com/sluicemesh/sluice/internal/meta"
 	"github.com/sluicemesh/sluice/internal/proxystats"
 )
@@ -59,6 +60,29 @@ func (v *Values) logs() error {
 	}
 	return nil
 }
+
+// ranges checks what the values say of traffic, as capture that of a pod.
+func (v *Values) ranges() error {
+	in := &v.Global.Proxy.Ranges
+	for _, s := range []struct {
+		path string
+		err  error
+	}{
+		{"includeIPRanges", failure(capture.ParseRanges(string(in.IncludeIPRanges)))},
+		{"excludeIPRanges", failure(capture.ParsePrefixes(string(in.ExcludeIPRanges)))},
+		{"includeInboundPorts", failure(capture.ParsePorts(string(in.IncludeInboundPorts)))},
+		{"excludeInboundPorts", failure(capture.ParsePortList(string(in.ExcludeInboundPorts)))},
+		{"includeOutboundPorts", failure(capture.ParsePortList(string(in.IncludeOutboundPorts)))},
+		{"excludeOutboundPorts", failure(capture.ParsePortList(string(in.ExcludeOutboundPorts)))},
+	} {
+		if s.err != nil {
+			return fmt.Errorf("values: global.proxy.%s: %w", s.path, s.err)
+		}
+	}
+	return nil
+}
+
+func failure[T any](_ T, err error) error { return err }
 
 // envoyLevels reads "level" or "level,component:level", in any order.
 func envoyLevels(text string) error {
@@ -141,7 +165,7 @@ func (r *reader) lenient() {
 	}
 	_, mistakes := proxystats.Read(r.Pod.Annotations)
 	for _, m := range mistakes {
-		r.warn(m.Annotation, InvalidAnnotation, "%s", m.Message)
+		r.warn(m.Annotation, InvalidAnnotation, "%s; the agent leaves it out", m.Message)
 	}
 	if v := r.Pod.Annotations[meta.NetBindService]; v != "" && v != "true" && v != "false" {
 		r.warn(meta.NetBindService, InvalidAnnotation, "%q is neither true nor false, taken as false", v)

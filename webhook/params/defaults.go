@@ -3,6 +3,7 @@ package params
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -76,7 +77,7 @@ func Prepare(mesh *meshv1alpha1.MeshConfig, values Values, install Install) (*De
 	if err := meshconfig.ValidateProxyConfig(mesh.DefaultConfig); err != nil {
 		return nil, fmt.Errorf("mesh config: %w", settingError("defaultConfig", err))
 	}
-	if err := values.logs(); err != nil {
+	if err := errors.Join(values.logs(), values.ranges(), listenPorts(mesh)); err != nil {
 		return nil, err
 	}
 	d.statusPort = uint16(mesh.DefaultConfig.StatusPort)
@@ -97,6 +98,19 @@ func Prepare(mesh *meshv1alpha1.MeshConfig, values Values, install Install) (*De
 	}
 	d.proxyConfigJSON = text
 	return d, nil
+}
+
+// listenPorts checks where captured traffic goes; 0 is the default.
+func listenPorts(mesh *meshv1alpha1.MeshConfig) error {
+	for _, p := range []struct {
+		name string
+		n    int32
+	}{{"proxyListenPort", mesh.ProxyListenPort}, {"proxyInboundListenPort", mesh.ProxyInboundListenPort}} {
+		if p.n < 0 || p.n > 65535 {
+			return fmt.Errorf("mesh config: %s: %d is not a port", p.name, p.n)
+		}
+	}
+	return nil
 }
 
 // differences writes config as JSON without the fields that equal the built-in ones; this

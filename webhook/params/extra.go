@@ -27,16 +27,14 @@ type Extra struct {
 
 // extra reads the annotations that few pods have; nil when this one has none of them.
 func (r *reader) extra() *Extra {
-	e := Extra{
-		Bootstrap: r.bootstrap(),
-		Volumes:   named(r, meta.UserVolume, func(v *corev1.Volume) *string { return &v.Name }),
-		Mounts:    named(r, meta.UserVolumeMount, func(m *corev1.VolumeMount) *string { return &m.Name }),
-	}
-	e.Env = append(r.datadog(), r.otel()...)
-	if e.Bootstrap == "" && len(e.Volumes)+len(e.Mounts)+len(e.Env) == 0 {
+	bootstrap := r.bootstrap()
+	volumes := named(r, meta.UserVolume, func(v *corev1.Volume) *string { return &v.Name })
+	mounts := named(r, meta.UserVolumeMount, func(m *corev1.VolumeMount) *string { return &m.Name })
+	env := append(r.datadog(), r.otel()...)
+	if bootstrap == "" && len(volumes)+len(mounts)+len(env) == 0 {
 		return nil
 	}
-	return &e
+	return &Extra{Bootstrap: bootstrap, Volumes: volumes, Mounts: mounts, Env: env}
 }
 
 func (r *reader) bootstrap() string {

@@ -54,6 +54,9 @@ func (v *Values) notes() []string {
 	if len(v.Global.DNSSearch) > 0 {
 		out = append(out, "global.podDNSSearchNamespaces has no effect: pods that need search domains write them into dnsConfig")
 	}
+	if v.Global.NativeNftables {
+		out = append(out, "global.nativeNftables: the init container of this version refuses --native-nftables, injected pods do not start")
+	}
 	if v.Pilot.env(clusterTrustBundles) == "true" {
 		out = append(out, "pilot.env."+clusterTrustBundles+": the control plane does not publish the ClusterTrustBundle "+
 			rootBundle+", pods wait for it until something else does")
@@ -87,11 +90,12 @@ func (v *Values) fillEmpty(from Values) {
 	global, def := &v.Global, &from.Global
 	global.Hub = text(firstNonEmpty(string(global.Hub), string(def.Hub)))
 	global.Tag = text(firstNonEmpty(string(global.Tag), string(def.Tag)))
+	cluster := &global.MultiCluster.ClusterName
+	*cluster = text(firstNonEmpty(string(*cluster), string(def.MultiCluster.ClusterName)))
 	for _, field := range []struct{ value, def *string }{
 		{&global.IstioNamespace, &def.IstioNamespace},
 		{&global.PilotCertProvider, &def.PilotCertProvider},
 		{&global.Logging.Level, &def.Logging.Level},
-		{&global.MultiCluster.ClusterName, &def.MultiCluster.ClusterName},
 		{&global.Proxy.Image, &def.Proxy.Image},
 		{&global.Proxy.AutoInject, &def.Proxy.AutoInject},
 		{&global.Proxy.LogLevel, &def.Proxy.LogLevel},

@@ -2,6 +2,7 @@ package params
 
 import (
 	"strconv"
+	"strings"
 
 	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
 
@@ -29,10 +30,10 @@ func (r *reader) mesh(config *meshv1alpha1.ProxyConfig, p Params) Mesh {
 	global := &r.Defaults.Values.Global
 	trust := r.Defaults.Mesh.TrustDomain
 	m := Mesh{
-		ID:            firstNonEmpty(config.MeshId, global.MeshID, trust),
+		ID:            firstNonEmpty(config.MeshId, string(global.MeshID), trust),
 		TrustDomain:   trust,
-		Cluster:       firstNonEmpty(r.Path.Cluster, global.MultiCluster.ClusterName),
-		Network:       firstNonEmpty(r.Pod.Labels[meta.Network], r.Path.Network, global.Network),
+		Cluster:       firstNonEmpty(r.Path.Cluster, string(global.MultiCluster.ClusterName)),
+		Network:       firstNonEmpty(r.Pod.Labels[meta.Network], r.Path.Network, string(global.Network)),
 		ClusterDomain: r.Defaults.clusterDomain,
 		CAAddress:     r.Defaults.caAddress,
 		CertProvider:  global.PilotCertProvider,
@@ -88,14 +89,17 @@ func (r *reader) logs() Logs {
 	global := &r.Defaults.Values.Global
 	proxy := &global.Proxy
 	l := Logs{
-		Proxy:     r.or(meta.LogLevel, proxy.LogLevel),
-		Component: r.or(meta.ComponentLogLevel, proxy.ComponentLogLevel),
-		Agent:     r.or(meta.AgentLogLevel, global.Logging.Level),
+		Proxy:     unblanked(r.or(meta.LogLevel, proxy.LogLevel)),
+		Component: unblanked(r.or(meta.ComponentLogLevel, proxy.ComponentLogLevel)),
+		Agent:     unblanked(r.or(meta.AgentLogLevel, global.Logging.Level)),
 		JSON:      global.LogAsJSON,
 	}
 	r.levels()
 	return l
 }
+
+// unblanked is a list without blanks, which Envoy would take for a part of the words.
+func unblanked(list string) string { return strings.ReplaceAll(list, " ", "") }
 
 // native decides between a restartable init container and a plain one.
 func (r *reader) native(p Params) bool {

@@ -25,14 +25,14 @@ func (r *reader) capture(config *meshv1alpha1.ProxyConfig, p Params) capture.Con
 	}
 	c.Mode = r.mode(config)
 	values := &r.Defaults.Values.Global.Proxy.Ranges
-	c.OutboundRanges = list(r, meta.IncludeOutboundIPRanges, values.IncludeIPRanges, capture.ParseRanges)
-	c.OutboundExcludeRanges = list(r, meta.ExcludeOutboundIPRanges, values.ExcludeIPRanges, capture.ParsePrefixes)
-	c.InboundPorts = list(r, meta.IncludeInboundPorts, values.IncludeInboundPorts, capture.ParsePorts)
-	c.OutboundPorts = list(r, meta.IncludeOutboundPorts, values.IncludeOutboundPorts, capture.ParsePortList)
-	c.OutboundExcludePorts = list(r, meta.ExcludeOutboundPorts, values.ExcludeOutboundPorts, capture.ParsePortList)
+	c.OutboundRanges = list(r, meta.IncludeOutboundIPRanges, string(values.IncludeIPRanges), capture.ParseRanges)
+	c.OutboundExcludeRanges = list(r, meta.ExcludeOutboundIPRanges, string(values.ExcludeIPRanges), capture.ParsePrefixes)
+	c.InboundPorts = list(r, meta.IncludeInboundPorts, string(values.IncludeInboundPorts), capture.ParsePorts)
+	c.OutboundPorts = list(r, meta.IncludeOutboundPorts, string(values.IncludeOutboundPorts), capture.ParsePortList)
+	c.OutboundExcludePorts = list(r, meta.ExcludeOutboundPorts, string(values.ExcludeOutboundPorts), capture.ParsePortList)
 
 	c.InboundExcludePorts = append(ports.InboundExcluded(),
-		list(r, meta.ExcludeInboundPorts, values.ExcludeInboundPorts, capture.ParsePortList)...)
+		list(r, meta.ExcludeInboundPorts, string(values.ExcludeInboundPorts), capture.ParsePortList)...)
 	if s := p.Health.StatusPort; s != 0 && !slices.Contains(c.InboundExcludePorts, s) {
 		c.InboundExcludePorts = append(c.InboundExcludePorts, s)
 	}

@@ -18,17 +18,18 @@ type Trust struct {
 	Tracing string
 }
 
-// The objects that hold the control plane's roots. Source: Istio, which other programs
-// that publish them follow.
+// RootConfigMap holds the control plane's roots in every namespace. Source: Istio, whose
+// name other programs that publish them follow.
+const RootConfigMap = "istio-ca-root-cert"
+
 const (
-	rootConfigMap       = "istio-ca-root-cert"
 	rootBundle          = "istio.io:istiod-ca:root-cert"
 	clusterTrustBundles = "ENABLE_CLUSTER_TRUST_BUNDLE_API"
 )
 
 // trust resolves what does not depend on the pod.
 func trust(v *Values) Trust {
-	t := Trust{ConfigMap: firstNonEmpty(v.Global.TrustBundleName, rootConfigMap), Secrets: v.Global.MountMtlsCerts}
+	t := Trust{ConfigMap: firstNonEmpty(v.Global.TrustBundleName, RootConfigMap), Secrets: v.Global.MountMtlsCerts}
 	if v.Pilot.env(clusterTrustBundles) == "true" {
 		t.ConfigMap, t.Bundle = "", rootBundle
 	}

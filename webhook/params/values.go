@@ -25,8 +25,8 @@ type Global struct {
 	ImagePullPolicy   string       `json:"imagePullPolicy"`
 	ImagePullSecrets  []string     `json:"imagePullSecrets"`
 	IstioNamespace    string       `json:"istioNamespace"`
-	Network           string       `json:"network"`
-	MeshID            string       `json:"meshID"`
+	Network           text         `json:"network"`
+	MeshID            text         `json:"meshID"`
 	CAAddress         string       `json:"caAddress"`
 	CAName            string       `json:"caName"`
 	PilotCertProvider string       `json:"pilotCertProvider"`
@@ -56,7 +56,7 @@ type Logging struct {
 
 // MultiCluster is values.global.multiCluster.
 type MultiCluster struct {
-	ClusterName string `json:"clusterName"`
+	ClusterName text `json:"clusterName"`
 }
 
 // Proxy is values.global.proxy.
@@ -85,12 +85,12 @@ type Proxy struct {
 // Ranges are the capture settings of values.global.proxy, as text in the form of the
 // pod annotations.
 type Ranges struct {
-	IncludeIPRanges      string `json:"includeIPRanges"`
-	ExcludeIPRanges      string `json:"excludeIPRanges"`
-	IncludeInboundPorts  string `json:"includeInboundPorts"`
-	ExcludeInboundPorts  string `json:"excludeInboundPorts"`
-	IncludeOutboundPorts string `json:"includeOutboundPorts"`
-	ExcludeOutboundPorts string `json:"excludeOutboundPorts"`
+	IncludeIPRanges      text `json:"includeIPRanges"`
+	ExcludeIPRanges      text `json:"excludeIPRanges"`
+	IncludeInboundPorts  text `json:"includeInboundPorts"`
+	ExcludeInboundPorts  text `json:"excludeInboundPorts"`
+	IncludeOutboundPorts text `json:"includeOutboundPorts"`
+	ExcludeOutboundPorts text `json:"excludeOutboundPorts"`
 }
 
 // StartupProbe is values.global.proxy.startupProbe.

@@ -71,14 +71,19 @@ func (w *writer) describe(template, field string, metadata map[string]any, to ma
 // they name, then what depends on the whole: probes, metrics, order, status. pod must be
 // what Describe returned.
 func Compose(pod *corev1.Pod, p params.Params, overlays []Overlay) (*corev1.Pod, []problem.Problem) {
-	c := &composer{writer: newWriter(pod, p), pod: pod, named: namedContainers(overlays)}
+	c := &composer{writer: newWriter(pod, p), pod: pod, named: mentioned(overlays, containers, initContainers)}
 	c.takeUserContainers(c.injected)
 	if p.Template != params.None && !c.base() {
 		return nil, c.problems
 	}
+	added := mentioned(overlays, volumes)
+	secrets := mentioned(overlays, imagePullSecrets)
 	if !c.lay(overlays) || !c.layUser() || !c.complete() {
 		return nil, c.problems
 	}
+	arrange(c.out.Spec.Volumes, nameOfVolume, slices.Concat(c.status.Volumes, added), pod.Spec.Volumes)
+	arrange(c.out.Spec.ImagePullSecrets, nameOfSecret, slices.Concat(c.status.ImagePullSecrets, secrets), pod.Spec.ImagePullSecrets)
+	c.list()
 	c.finish()
 	return c.out, c.problems
 }
@@ -87,7 +92,7 @@ func Compose(pod *corev1.Pod, p params.Params, overlays []Overlay) (*corev1.Pod,
 type composer struct {
 	writer
 	pod   *corev1.Pod     // as the user wrote it
-	named map[string]bool // containers that overlays add something to
+	named []string        // containers that overlays add something to, in order
 	env   []corev1.EnvVar // of the native proxy
 }
 
@@ -96,9 +101,9 @@ type composer struct {
 func (c *composer) injected(name string) bool {
 	switch name {
 	case meta.ProxyContainer:
-		return c.Template != params.None || c.named[name]
+		return c.Template != params.None || slices.Contains(c.named, name)
 	case meta.InitContainer, meta.ValidationContainer:
-		return c.Template != params.None && c.hasInit() && name == c.Init.Name || c.named[name]
+		return c.Template != params.None && c.hasInit() && name == c.Init.Name || slices.Contains(c.named, name)
 	}
 	return false
 }
@@ -136,18 +141,17 @@ func (c *composer) base() bool {
 func (c *composer) layUser() bool {
 	ok := true
 	again := func(list, user []corev1.Container) {
-		find := finder(user, containerName)
+		find := finder(user, nameOfContainer)
 		for i := range list {
 			at := find(list[i].Name)
-			if at < 0 || !c.named[list[i].Name] || c.injected(list[i].Name) {
+			if at < 0 || !slices.Contains(c.named, list[i].Name) || c.injected(list[i].Name) {
 				continue
 			}
 			merged, fine := c.merge(list[i], &user[at])
+			arrangeContainer(&merged, &user[at])
 			list[i], ok = merged, ok && fine
 		}
-		slices.SortStableFunc(list, func(a, b corev1.Container) int {
-			return find(a.Name) - find(b.Name)
-		})
+		arrange(list, nameOfContainer, c.named, user)
 	}
 	again(c.out.Spec.Containers, c.pod.Spec.Containers)
 	again(c.out.Spec.InitContainers, c.pod.Spec.InitContainers)
@@ -192,7 +196,6 @@ func (c *composer) complete() bool {
 		c.report("spec.containers", TemplateFailed, true, "the templates leave no container: remove what deletes them")
 		return false
 	}
-	c.list()
 	return true
 }
 
@@ -242,7 +245,7 @@ func take(list *[]corev1.Container, name string) (corev1.Container, bool) {
 // userContainers lists the user's containers that are still there.
 func (c *composer) userContainers() []corev1.Container {
 	var out []corev1.Container
-	find := finder(c.pod.Spec.Containers, containerName)
+	find := finder(c.pod.Spec.Containers, nameOfContainer)
 	for i := range c.out.Spec.Containers {
 		if container := &c.out.Spec.Containers[i]; find(container.Name) >= 0 {
 			out = append(out, *container)
@@ -277,7 +280,7 @@ func (c *composer) refresh(proxy *corev1.Container, user []corev1.Container) {
 func (c *composer) list() {
 	added := func(list, user []corev1.Container) []string {
 		var out []string
-		find := finder(user, containerName)
+		find := finder(user, nameOfContainer)
 		for i := range list {
 			if name := list[i].Name; c.injected(name) || find(name) < 0 {
 				out = append(out, name)
@@ -288,13 +291,13 @@ func (c *composer) list() {
 	c.status.Containers = added(c.out.Spec.Containers, c.pod.Spec.Containers)
 	c.status.InitContainers = added(c.out.Spec.InitContainers, c.pod.Spec.InitContainers)
 	c.status.Volumes, c.status.ImagePullSecrets = nil, nil
-	volume := finder(c.pod.Spec.Volumes, volumeName)
+	volume := finder(c.pod.Spec.Volumes, nameOfVolume)
 	for i := range c.out.Spec.Volumes {
 		if name := c.out.Spec.Volumes[i].Name; volume(name) < 0 {
 			c.status.Volumes = append(c.status.Volumes, name)
 		}
 	}
-	pull := finder(c.pod.Spec.ImagePullSecrets, secretName)
+	pull := finder(c.pod.Spec.ImagePullSecrets, nameOfSecret)
 	for _, ref := range c.out.Spec.ImagePullSecrets {
 		if pull(ref.Name) < 0 {
 			c.status.ImagePullSecrets = append(c.status.ImagePullSecrets, ref.Name)

@@ -16,9 +16,10 @@ const directive = "$"
 
 // Lists of a pod's specification, as the patches spell them.
 const (
-	containers     = "containers"
-	initContainers = "initContainers"
-	volumes        = "volumes"
+	containers       = "containers"
+	initContainers   = "initContainers"
+	volumes          = "volumes"
+	imagePullSecrets = "imagePullSecrets"
 )
 
 // lay merges the overlays into the pod, one after the other.
@@ -141,17 +142,18 @@ func retype(patch, spec map[string]any) {
 	}
 }
 
-// namedContainers lists the containers that overlays add something to; those they delete
-// are not among them.
-func namedContainers(overlays []Overlay) map[string]bool {
-	out := map[string]bool{}
+// mentioned lists the names in one of the lists that overlays add something to, in order
+// and once each; what they delete is not among them.
+func mentioned(overlays []Overlay, fields ...string) []string {
+	var out []string
 	for _, o := range overlays {
 		spec, _ := o.Patch["spec"].(map[string]any)
-		for _, field := range []string{containers, initContainers} {
+		for _, field := range fields {
 			list, _ := spec[field].([]any)
 			for _, item := range list {
-				if v, _ := item.(map[string]any); v["$patch"] == nil && nameOf(item) != "" {
-					out[nameOf(item)] = true
+				v, _ := item.(map[string]any)
+				if name := nameOf(item); v["$patch"] == nil && name != "" && !slices.Contains(out, name) {
+					out = append(out, name)
 				}
 			}
 		}

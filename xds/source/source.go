@@ -10,11 +10,14 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluicemesh/sluice/internal/meta"
 )
 
 // Edit is one object as it is now, or the fact that it is gone.
@@ -96,7 +99,8 @@ func CacheOptions(systemNamespace string, rootMaps cache.Config, others map[clie
 	return cache.Options{DefaultTransform: cache.TransformStripManagedFields(), ByObject: kinds}
 }
 
-// trimPod keeps metadata, identity, container ports and addresses.
+// trimPod keeps metadata, identity, container ports and addresses, and the proxy's image,
+// by which the webhook's auditor tells what is outdated.
 func trimPod(o any) (any, error) {
 	pod, ok := o.(*corev1.Pod)
 	if !ok {
@@ -109,17 +113,26 @@ func trimPod(o any) (any, error) {
 	out.Spec.HostNetwork = pod.Spec.HostNetwork
 	for _, c := range pod.Spec.InitContainers {
 		if c.RestartPolicy != nil {
-			out.Spec.InitContainers = append(out.Spec.InitContainers, corev1.Container{Name: c.Name, Ports: c.Ports, RestartPolicy: c.RestartPolicy})
+			out.Spec.InitContainers = append(out.Spec.InitContainers, corev1.Container{Name: c.Name, Image: proxyImage(&c), Ports: c.Ports, RestartPolicy: c.RestartPolicy})
 		}
 	}
 	for _, c := range pod.Spec.Containers {
-		out.Spec.Containers = append(out.Spec.Containers, corev1.Container{Name: c.Name, Ports: c.Ports})
+		out.Spec.Containers = append(out.Spec.Containers, corev1.Container{Name: c.Name, Image: proxyImage(&c), Ports: c.Ports})
 	}
 	out.Status.Phase = pod.Status.Phase
 	out.Status.PodIP = pod.Status.PodIP
 	out.Status.PodIPs = pod.Status.PodIPs
 	out.Status.HostIP = pod.Status.HostIP
 	return out, nil
+}
+
+// proxyImage returns a proxy's image, and nothing for other containers. Pods share a few
+// images, so each is held once.
+func proxyImage(c *corev1.Container) string {
+	if c.Name != meta.ProxyContainer {
+		return ""
+	}
+	return unique.Make(c.Image).Value()
 }
 
 // trimNode keeps metadata and the kubelet's version, which the injector asks for.

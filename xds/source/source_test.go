@@ -76,7 +76,7 @@ func TestTrimPodKeepsWhatTheMeshNeeds(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: "a", Labels: map[string]string{"app": "a"}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "x"}}},
 		Spec: corev1.PodSpec{
 			NodeName: "n1", ServiceAccountName: "sa", Volumes: []corev1.Volume{{Name: "v"}},
-			InitContainers: []corev1.Container{{Name: "once"}, {Name: "istio-proxy", RestartPolicy: &always, Env: []corev1.EnvVar{{Name: "X"}}}},
+			InitContainers: []corev1.Container{{Name: "once"}, {Name: "istio-proxy", Image: "p", RestartPolicy: &always, Env: []corev1.EnvVar{{Name: "X"}}}},
 			Containers:     []corev1.Container{{Name: "app", Image: "i", Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 80}}}},
 		},
 		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1", Message: "m"},
@@ -85,7 +85,7 @@ func TestTrimPodKeepsWhatTheMeshNeeds(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: "a", Labels: map[string]string{"app": "a"}},
 		Spec: corev1.PodSpec{
 			NodeName: "n1", ServiceAccountName: "sa",
-			InitContainers: []corev1.Container{{Name: "istio-proxy", RestartPolicy: &always}},
+			InitContainers: []corev1.Container{{Name: "istio-proxy", Image: "p", RestartPolicy: &always}},
 			Containers:     []corev1.Container{{Name: "app", Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 80}}}},
 		},
 		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1"},
