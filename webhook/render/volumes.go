@@ -35,8 +35,8 @@ func (w *writer) volumes() bool {
 
 // addVolumes appends those that are not there yet.
 func (w *writer) addVolumes(list, more []corev1.Volume) []corev1.Volume {
-	added, user := finder(list, volumeName), finder(w.out.Spec.Volumes, volumeName)
-	again := finder(more, volumeName)
+	added, again := finder(list, volumeName), finder(more, volumeName)
+	user := finder(w.out.Spec.Volumes, volumeName)
 	for i := range more {
 		if name := more[i].Name; added(name) < 0 && user(name) < 0 && again(name) == i {
 			list = append(list, more[i])
@@ -181,17 +181,26 @@ func (w *writer) mounts() []corev1.VolumeMount {
 	if w.Extra.Bootstrap != "" {
 		list = append(list, corev1.VolumeMount{Name: bootstrapVolume, MountPath: bootstrapDir})
 	}
-	list = slices.Clone(list)
-	places := make(map[string]int, len(list))
-	for i := range list {
-		places[list[i].MountPath] = i
+	return withUser(list, w.Extra.Mounts)
+}
+
+// withUser returns a new list of mounts with the user's: each in place of one at its path,
+// or at the end.
+func withUser(mounts, user []corev1.VolumeMount) []corev1.VolumeMount {
+	if len(user) == 0 {
+		return mounts
 	}
-	for _, m := range w.Extra.Mounts {
-		if at, ok := places[m.MountPath]; ok {
-			list[at] = m
+	list := slices.Clone(mounts)
+	at := make(map[string]int, len(list)+len(user))
+	for i := range list {
+		at[list[i].MountPath] = i
+	}
+	for _, m := range user {
+		if i, ok := at[m.MountPath]; ok {
+			list[i] = m
 			continue
 		}
-		places[m.MountPath] = len(list)
+		at[m.MountPath] = len(list)
 		list = append(list, m)
 	}
 	return list
