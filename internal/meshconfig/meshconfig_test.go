@@ -54,7 +54,7 @@ func TestParseNamesTheUnknownField(t *testing.T) {
 	mesh, unknown, err := Parse(`
 accessLogFil: /dev/stdout
 trustDomain: example.org
-defaultConfig: {concurency: 2, tracing: {zipkin: {addres: a:1}}, drainDuration: 7s, proxyMetadata: {anything: goes}}
+defaultConfig: {concurency: 2, tracing: {zipkin: {adr: a:1}}, drainDuration: 7s, proxyMetadata: {anything: goes}}
 extensionProviders:
 - {name: a, zipkin: {service: z, port: 9411, bogus: 1}}
 `)
@@ -68,7 +68,7 @@ extensionProviders:
 	want := []string{
 		"unknown field accessLogFil: did you mean accessLogFile?",
 		"unknown field defaultConfig.concurency: did you mean concurrency?",
-		"unknown field defaultConfig.tracing.zipkin.addres: did you mean address?",
+		"unknown field defaultConfig.tracing.zipkin.adr",
 		"unknown field extensionProviders[0].zipkin.bogus",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

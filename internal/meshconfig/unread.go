@@ -25,7 +25,7 @@ func Unread(c *meshv1alpha1.ProxyConfig) []string {
 	}
 	for _, name := range unread() {
 		fd := m.Descriptor().Fields().ByName(name)
-		if m.Has(fd) && !(base.Has(fd) && m.Get(fd).Equal(base.Get(fd))) {
+		if m.Has(fd) && (!base.Has(fd) || !m.Get(fd).Equal(base.Get(fd))) {
 			out = append(out, fd.JSONName())
 		}
 	}
