@@ -284,36 +284,6 @@ func TestHandlerPanic(t *testing.T) {
 	}
 }
 
-// FuzzAnswer: whatever is posted, the answer is JSON with the right UID, or an error.
-func FuzzAnswer(f *testing.F) {
-	for _, name := range []string{"testdata/review.json"} {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data, "/inject")
-	}
-	f.Add([]byte(`{"request":{"uid":"u","object":{"spec":7}}}`), "/inject/:ENV:a=b:ENV:=:ENV:c")
-	f.Add([]byte(`{"request":null}`), "/inject/cluster//net")
-	h := testHandler(f)
-	f.Fuzz(func(t *testing.T, body []byte, path string) {
-		answer, err := answerBytes(h, body, path)
-		if err != nil {
-			return
-		}
-		var out admissionv1.AdmissionReview
-		if err := json.Unmarshal(answer, &out); err != nil || out.Response == nil {
-			t.Fatalf("answer %s: %v", answer, err)
-		}
-		if out.Response.Patch != nil && !json.Valid(out.Response.Patch) {
-			t.Errorf("patch %s is no JSON", out.Response.Patch)
-		}
-		if n := count(h.metrics.failure.WithLabelValues(internalBug)); n != 0 {
-			t.Error("the injector panicked")
-		}
-	})
-}
-
 func TestParsePath(t *testing.T) {
 	tests := map[string]params.Path{
 		"/inject":                      {},

@@ -112,9 +112,11 @@ func (n named[T]) list(p *patcher, path string, from, to []T) {
 	}
 	n.fill(&p.from, from)
 	n.fill(&p.to, to)
-	if !p.from.unique() || !p.to.unique() {
-		p.step("replace", place{path: path, index: whole})
-		n.writeAll(p, to)
+	if !p.from.unique() || !p.to.unique() { // the API server refuses such lists anyway
+		if !reflect.DeepEqual(from, to) {
+			p.step("replace", place{path: path, index: whole})
+			n.writeAll(p, to)
+		}
 		return
 	}
 	p.now = append(p.now[:0], p.from.list...)
