@@ -21,10 +21,9 @@ import (
 // templates are the text templates of a mesh, and what each of them is told about it. It
 // is immutable.
 type templates struct {
-	set         *template.Set
-	catalog     *params.Catalog
-	values      map[string]any
-	environment map[string]string
+	set     *template.Set
+	catalog *params.Catalog
+	values  map[string]any
 }
 
 // compileTemplates reads the templates of the injector's configuration. values are the
@@ -34,8 +33,8 @@ func compileTemplates(c injectorConfig, values params.Values, raw string) (*temp
 	if err != nil {
 		return nil, err
 	}
-	t := &templates{values: all, environment: environmentOf(all)}
-	if t.set, err = template.Compile(template.Config{Texts: c.Templates, Environment: t.environment}); err != nil {
+	t := &templates{values: all}
+	if t.set, err = template.Compile(template.Config{Texts: c.Templates, Environment: environmentOf(all)}); err != nil {
 		return nil, err
 	}
 	t.catalog = &params.Catalog{Default: c.DefaultTemplates, Aliases: c.Aliases, Texts: map[string]bool{}}
@@ -170,6 +169,6 @@ func (s *Settings) dataOf(pod *corev1.Pod, p params.Params) template.Data {
 		ProxyConfig: config, MeshConfig: s.Defaults.Mesh, Values: s.templates.values, Revision: p.Revision,
 		NativeSidecars: p.Native, ProxyImage: p.Images.Proxy, ProxyInitImage: p.Images.Init,
 		ProxyUID: p.Proxy.UID, ProxyGID: p.Proxy.GID,
-		InboundTrafficPolicyMode: mode, CompliancePolicy: s.templates.environment["COMPLIANCE_POLICY"],
+		InboundTrafficPolicyMode: mode, CompliancePolicy: p.Mesh.Compliance,
 	}
 }

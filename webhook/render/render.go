@@ -19,8 +19,8 @@ import (
 )
 
 // Pod returns a copy of pod with everything added that p says, text templates aside:
-// Compose does those. pod must be what Strip
-// returned. The problems are warnings unless fatal; with a fatal one the result is nil.
+// Compose does those. pod must be what Strip returned. The problems are warnings unless
+// fatal; with a fatal one the result is nil.
 func Pod(pod *corev1.Pod, p params.Params) (*corev1.Pod, []problem.Problem) {
 	w := newWriter(pod, p)
 	w.takeUserContainers(func(name string) bool {
