@@ -16,6 +16,9 @@ func save(name string, text []byte) (err error) {
 		}
 		return nil
 	}
+	if real, linkErr := filepath.EvalSymlinks(name); linkErr == nil {
+		name = real // the link stays one
+	}
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
