@@ -1,6 +1,7 @@
 package initcontainer_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -189,6 +190,7 @@ func TestVerdicts(t *testing.T) {
 		for name, table := range tables {
 			for i, args := range table.args {
 				t.Run(flavour+"/"+name+"/"+args, func(t *testing.T) {
+					t.Parallel() // most of the time goes into making and removing namespaces
 					lab := netlab.New(t, true)
 					lab.Serve(t, []uint16{22, 8080, 15008, 15020, 15090}, []uint16{53, 80, 32000})
 					lab.ServeProxy(t, 15001, 15006, 15011, 15016)
@@ -234,15 +236,26 @@ func TestProxySourceIPv6(t *testing.T) {
 	}
 }
 
-// check dials once and compares who answered and which destination they were told.
-func (c connection) check(t *testing.T, place places, want string, tracked bool, names *strings.Replacer) {
-	t.Helper()
+// dial connects once.
+func (c connection) dial(place places, names *strings.Replacer) (netip.AddrPort, netlab.Reached) {
 	var src netip.Addr
 	if c.src != "" {
 		src = netip.MustParseAddr(c.src)
 	}
 	dst := netip.MustParseAddrPort(names.Replace(c.dst))
-	got := netlab.Dial(place[c.from], c.owner, src, dst)
+	return dst, netlab.Dial(place[c.from], c.owner, src, dst)
+}
+
+// reached is what one connection comes to, as text.
+func (c connection) reached(place places, names *strings.Replacer) string {
+	_, got := c.dial(place, names)
+	return fmt.Sprintf("%s from %s", got.Listener, got.From)
+}
+
+// check dials once and compares who answered and which destination they were told.
+func (c connection) check(t *testing.T, place places, want string, tracked bool, names *strings.Replacer) {
+	t.Helper()
+	dst, got := c.dial(place, names)
 	if got.Listener != want {
 		t.Errorf("%s (%s): reached %s, want %s", c.name, dst, got.Listener, want)
 	}

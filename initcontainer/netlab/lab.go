@@ -112,6 +112,12 @@ func (l *Lab) Attach(t testing.TB, name string, ports ...uint16) netns.NsHandle 
 	return guest
 }
 
+// RouteToPod makes the peer send to these ranges through the pod.
+func (l *Lab) RouteToPod(t testing.TB, cidr4, cidr6 string) {
+	t.Helper()
+	must(t, In(l.Peer, func() error { return errors.Join(route(cidr4, Pod4), route(cidr6, Pod6)) }))
+}
+
 // route sends a range, everything if empty, to a gateway.
 func route(cidr, gateway string) error {
 	r := netlink.Route{Gw: net.ParseIP(gateway)}

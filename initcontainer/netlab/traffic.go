@@ -17,8 +17,8 @@ import (
 	"github.com/sluicemesh/sluice/initcontainer/probe"
 )
 
-// patience bounds one connection of a test, in seconds; reached only on failure.
-const patience = 5
+// patience bounds one connection of a test, in seconds; reached only where packets are lost.
+const patience = 3
 
 // Serve listens on the given ports of the pod and, as "remote", on those of the peer, in
 // both families, until the test ends.
@@ -64,10 +64,25 @@ type Reached struct {
 // Dial connects from a namespace to an address and reports who answered. from may be the
 // zero Addr; owner is that of the socket.
 func Dial(ns netns.NsHandle, owner Owner, from netip.Addr, to netip.AddrPort) Reached {
-	var r Reached
-	err := In(ns, func() (err error) {
-		r, err = dial(owner, from, to)
-		return err
+	return dial(ns, connection{owner: owner, from: from}, to)
+}
+
+// DialFor connects as the proxy of mode TPROXY does to its application: from the address
+// of a client and with a packet mark.
+func (l *Lab) DialFor(client netip.Addr, mark int, to netip.AddrPort) Reached {
+	return dial(l.Pod, connection{owner: root1337, from: client, mark: mark}, to)
+}
+
+func dial(ns netns.NsHandle, c connection, to netip.AddrPort) (r Reached) {
+	err := In(ns, func() error {
+		file, err := connect(c, to)
+		if err != nil {
+			return err
+		}
+		said, err := io.ReadAll(file)
+		words := append(strings.Fields(string(said)), "", "", "")
+		r = Reached{Listener: words[0], Meant: words[1], From: words[2]}
+		return errors.Join(err, file.Close())
 	})
 	switch {
 	case errors.Is(err, unix.ECONNREFUSED):
@@ -76,16 +91,6 @@ func Dial(ns netns.NsHandle, owner Owner, from netip.Addr, to netip.AddrPort) Re
 		return Reached{Listener: err.Error()}
 	}
 	return r
-}
-
-func dial(owner Owner, from netip.Addr, to netip.AddrPort) (r Reached, err error) {
-	file, err := connect(connection{owner: owner, from: from}, to)
-	if err != nil {
-		return r, err
-	}
-	said, err := io.ReadAll(file)
-	words := append(strings.Fields(string(said)), "", "", "")
-	return Reached{Listener: words[0], Meant: words[1], From: words[2]}, errors.Join(err, file.Close())
 }
 
 // connect works with plain system calls, because the owner of a socket is that of the

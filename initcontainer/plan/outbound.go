@@ -18,7 +18,9 @@ func (b *builder) outbound() {
 		b.add(rule.Outbound, "exclude-interface", rule.Return, rule.Leaving(link))
 	}
 	b.excludedPorts(rule.Outbound)
-	b.add(rule.Outbound, "proxy-to-application", rule.Return, rule.From(ProxySource(b.family)), rule.OverLoopback())
+	if !b.tproxy || b.capturesLoopback() { // else it is left alone as local anyway
+		b.add(rule.Outbound, "proxy-to-application", rule.Return, rule.From(ProxySource(b.family)), rule.OverLoopback())
+	}
 	b.proxy()
 	b.ownerGroups()
 	if !b.capturesLoopback() {

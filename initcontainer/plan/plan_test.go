@@ -3,6 +3,7 @@ package plan
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 
 	"sigs.k8s.io/yaml"
@@ -34,4 +35,22 @@ func TestBuild(t *testing.T) {
 		}
 		return out.Bytes()
 	})
+}
+
+// TestPlanIsFoundByTableNat: a run looks into that table to find out whether an earlier one
+// left something anywhere.
+func TestPlanIsFoundByTableNat(t *testing.T) {
+	for _, mode := range []capture.Mode{capture.Redirect, capture.TProxy} {
+		for _, line := range []string{"", "-b *", "-b 80 -k eth1", "-c eth0 --drop-invalid", "-i * -o 1 -g 5", "-i 10.0.0.0/8"} {
+			config, _, err := capture.Parse(append(strings.Fields(line), "-m", string(mode)), func(string) string { return "" })
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range []rule.Family{rule.IPv4, rule.IPv6} {
+				if got := Build(config, f); len(got.Rules[rule.Nat].Chains) == 0 {
+					t.Errorf("%s %q, %s: no chain in table nat:\n%s", mode, line, f, got.Text(f))
+				}
+			}
+		}
+	}
 }

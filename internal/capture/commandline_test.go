@@ -135,7 +135,7 @@ func TestParseRefuses(t *testing.T) {
 		{"drop invalid", nil, map[string]string{"INVALID_DROP": "yes"}, []string{"INVALID_DROP", `"yes"`}},
 		{"probe", []string{"--iptables-probe-port=0", "--probe-timeout=soon"}, nil, []string{"--iptables-probe-port", `"soon"`}},
 		{"probe without time", []string{"--probe-timeout=0s"}, nil, []string{"--probe-timeout", `"0s"`}},
-		{"nftables", []string{"--native-nftables"}, nil, []string{"--native-nftables"}},
+		{"nftables", []string{"--native-nftables"}, nil, []string{"--native-nftables", "global.nativeNftables"}},
 		{"cni", []string{"--cni-mode", "--network-namespace=/x"}, nil, []string{"--cni-mode", "--network-namespace", `"/x"`}},
 		{"owner groups", nil, map[string]string{"ISTIO_OUTBOUND_OWNER_GROUPS": "java", "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE": "ftp"},
 			[]string{"ISTIO_OUTBOUND_OWNER_GROUPS", `"java"`, "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE", `"ftp"`, "as numbers"}},

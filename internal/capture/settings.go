@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -111,7 +112,13 @@ func refusedSettings() []setting {
 		refused("istio-inbound-tproxy-route-table", "r", "133"),
 		refusedToggle("redirect-dns", "ISTIO_META_DNS_CAPTURE"),
 		refusedToggle("capture-all-dns"),
-		refusedToggle("native-nftables"),
+		toggle("native-nftables", "", "not supported", func(_ *line, v string) error {
+			if on, err := parseTruth(v); err != nil || !on {
+				return err
+			}
+			return errors.New("rules are written by iptables only, into nf_tables where the kernel has it: " +
+				"leave it out (chart value global.nativeNftables)")
+		}),
 		refusedToggle("cni-mode"),
 		refused("network-namespace", "", ""),
 		refused("log_target", "", "stdout"),

@@ -95,4 +95,7 @@ func finder[T any](list []T, name func(*T) string) func(string) int {
 	}
 }
 
-func itself(s *string) string { return *s }
+func containerName(c *corev1.Container) string         { return c.Name }
+func volumeName(v *corev1.Volume) string               { return v.Name }
+func secretName(r *corev1.LocalObjectReference) string { return r.Name }
+func itself(s *string) string                          { return *s }

@@ -43,10 +43,10 @@ func Strip(pod *corev1.Pod) (*corev1.Pod, []problem.Problem) {
 		restoreMetrics(out, proxy)
 	}
 	spec := &out.Spec
-	spec.Containers = append(without(spec.Containers, s.Containers, nameOfContainer), o.Containers...)
-	spec.InitContainers = append(without(spec.InitContainers, s.InitContainers, nameOfContainer), o.InitContainers...)
-	spec.Volumes = without(spec.Volumes, s.Volumes, nameOfVolume)
-	spec.ImagePullSecrets = without(spec.ImagePullSecrets, s.ImagePullSecrets, nameOfSecret)
+	spec.Containers = append(without(spec.Containers, s.Containers, containerName), o.Containers...)
+	spec.InitContainers = append(without(spec.InitContainers, s.InitContainers, containerName), o.InitContainers...)
+	spec.Volumes = without(spec.Volumes, s.Volumes, volumeName)
+	spec.ImagePullSecrets = without(spec.ImagePullSecrets, s.ImagePullSecrets, secretName)
 	return out, nil
 }
 

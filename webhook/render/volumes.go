@@ -35,8 +35,8 @@ func (w *writer) volumes() bool {
 
 // addVolumes appends those that are not there yet.
 func (w *writer) addVolumes(list, more []corev1.Volume) []corev1.Volume {
-	added, again := finder(list, nameOfVolume), finder(more, nameOfVolume)
-	user := finder(w.out.Spec.Volumes, nameOfVolume)
+	added, user := finder(list, volumeName), finder(w.out.Spec.Volumes, volumeName)
+	again := finder(more, volumeName)
 	for i := range more {
 		if name := more[i].Name; added(name) < 0 && user(name) < 0 && again(name) == i {
 			list = append(list, more[i])
@@ -48,7 +48,7 @@ func (w *writer) addVolumes(list, more []corev1.Volume) []corev1.Volume {
 
 // mountsKnown reports mounts from the annotation that name no volume of the pod.
 func (w *writer) mountsKnown() bool {
-	known, volume := true, finder(w.out.Spec.Volumes, nameOfVolume)
+	known, volume := true, finder(w.out.Spec.Volumes, volumeName)
 	for _, m := range w.Extra.Mounts {
 		if volume(m.Name) < 0 {
 			w.report("metadata.annotations["+meta.UserVolumeMount+"]", params.InvalidAnnotation, true,
