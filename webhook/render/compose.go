@@ -139,16 +139,12 @@ func (c *composer) base() bool {
 // layUser lays the user's version of containers that overlays name over the result, so
 // that the user's fields win, and restores the user's order behind what was added.
 func (c *composer) layUser() bool {
-	named := make(map[string]bool, len(c.named))
-	for _, name := range c.named {
-		named[name] = true
-	}
 	ok := true
 	again := func(list, user []corev1.Container) {
 		find := finder(user, containerName)
 		for i := range list {
 			at := find(list[i].Name)
-			if at < 0 || !named[list[i].Name] || c.injected(list[i].Name) {
+			if at < 0 || !slices.Contains(c.named, list[i].Name) || c.injected(list[i].Name) {
 				continue
 			}
 			merged, fine := c.merge(list[i], &user[at])
@@ -177,7 +173,6 @@ func (c *composer) complete() bool {
 	proxy, ok := c.merge(proxy, c.override(proxy.Name))
 	for i := range initial {
 		merged, fine := c.merge(initial[i], c.override(initial[i].Name))
-		c.keepOthers(&merged)
 		initial[i], ok = merged, ok && fine
 	}
 	if !ok {

@@ -95,7 +95,4 @@ func finder[T any](list []T, name func(*T) string) func(string) int {
 	}
 }
 
-func containerName(c *corev1.Container) string         { return c.Name }
-func volumeName(v *corev1.Volume) string               { return v.Name }
-func secretName(r *corev1.LocalObjectReference) string { return r.Name }
-func itself(s *string) string                          { return *s }
+func itself(s *string) string { return *s }

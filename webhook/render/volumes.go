@@ -35,8 +35,8 @@ func (w *writer) volumes() bool {
 
 // addVolumes appends those that are not there yet.
 func (w *writer) addVolumes(list, more []corev1.Volume) []corev1.Volume {
-	added, user := finder(list, volumeName), finder(w.out.Spec.Volumes, volumeName)
-	again := finder(more, volumeName)
+	added, again := finder(list, volumeName), finder(more, volumeName)
+	user := finder(w.out.Spec.Volumes, volumeName)
 	for i := range more {
 		if name := more[i].Name; added(name) < 0 && user(name) < 0 && again(name) == i {
 			list = append(list, more[i])
