@@ -49,10 +49,10 @@ func (w *writer) keepOthers(c *corev1.Container) {
 			c.Env = append(c.Env, e)
 		}
 	}
-	mounts := slices.Clip(c.VolumeMounts) // shared by all pods
+	mounts, volume := slices.Clip(c.VolumeMounts), finder(w.out.Spec.Volumes, volumeName) // mounts are shared by all pods
 	for _, m := range earlier.VolumeMounts {
 		there := slices.ContainsFunc(mounts, func(have corev1.VolumeMount) bool { return have.MountPath == m.MountPath })
-		if !there && hasVolume(w.out.Spec.Volumes, m.Name) {
+		if !there && volume(m.Name) >= 0 {
 			mounts = append(mounts, m)
 		}
 	}
