@@ -31,6 +31,27 @@ func TestRenderAsHelm(t *testing.T) {
 			"Deployment/edge", []string{"spec", "template", "metadata", "labels", "istio.io/rev"}, ""},
 		{"the revision named default has no suffix", Release{Chart: Istiod, Name: "istiod", Namespace: "istio-system", Values: map[string]any{"revision": "default"}},
 			"Service/istiod", []string{"spec", "selector", "istio"}, "pilot"},
+		{"templates reach the injector as they are", Release{Chart: Istiod, Name: "istiod", Namespace: "istio-system", Values: map[string]any{
+			"sidecarInjectorWebhook": map[string]any{
+				"templates":        map[string]any{"custom": "metadata:\n  labels: {team: \"{{ .Revision }}\"}\n"},
+				"defaultTemplates": []any{"sidecar", "custom"}, "aliases": map[string]any{"both": []any{"sidecar", "custom"}},
+			}}},
+			"ConfigMap/istio-sidecar-injector", []string{"data", "config"}, `policy: enabled
+alwaysInjectSelector:
+  []
+neverInjectSelector:
+  []
+defaultTemplates:
+  - sidecar
+  - custom
+aliases:
+  both:
+  - sidecar
+  - custom
+templates:
+  custom: |
+    metadata:
+      labels: {team: "{{ .Revision }}"}`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			objects, err := Render(tc.release)

@@ -3,7 +3,6 @@ package webhook
 import (
 	"fmt"
 	"os"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
@@ -11,24 +10,15 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	"github.com/sluicemesh/sluice/internal/meta"
 	"github.com/sluicemesh/sluice/webhook/audit"
 	"github.com/sluicemesh/sluice/webhook/notice"
 	"github.com/sluicemesh/sluice/webhook/params"
 )
 
 // ProxyImage returns the proxy image that injection gives a pod under the settings, for a
-// pod that may be running already; empty where that cannot be told without injecting: for
-// custom templates, and for settings that cannot be read.
-func ProxyImage(s *Settings, r Request) string {
-	for word := range strings.SplitSeq(r.Pod.Annotations[meta.Templates], ",") {
-		switch params.Template(strings.TrimSpace(word)) {
-		case "", params.Sidecar, params.Gateway:
-		default:
-			return ""
-		}
-	}
-	return params.ProxyImage(r.input(s, r.Pod))
+// pod that may be running already; empty where that cannot be told without injecting.
+func ProxyImage(s *Settings, pod *corev1.Pod) string {
+	return params.ProxyImage(Request{Pod: pod}.input(s, pod))
 }
 
 // newAuditor makes the auditor of the own revision.
@@ -62,7 +52,7 @@ func (s *state) revision(own string) func(string) (audit.Revision, bool) {
 		}
 		return audit.Revision{
 			Rules: settings.Rules,
-			Image: func(pod *corev1.Pod) string { return ProxyImage(settings, Request{Pod: pod}) },
+			Image: func(pod *corev1.Pod) string { return ProxyImage(settings, pod) },
 		}, true
 	}
 }

@@ -35,7 +35,8 @@ func TestAuditAgreesWithInjection(t *testing.T) {
 	outdated, kept := 0, 0
 	for seed := range uint64(2000) {
 		r := rand.New(rand.NewPCG(seed, 3))
-		request := Request{Pod: randomPod(r), Namespace: "shop", Native: r.IntN(2) == 0}
+		request := Request{Pod: randomPod(r), Native: r.IntN(2) == 0}
+		request.Pod.Namespace = "shop"
 		pod := Inject(before, request).Pod
 		if pod == nil {
 			continue
@@ -80,20 +81,26 @@ func proxyImageOf(pod *corev1.Pod) string {
 	return ""
 }
 
-func TestProxyImageOfOtherTemplates(t *testing.T) {
+func TestProxyImageOfTemplates(t *testing.T) {
+	settings := settingsOf(t, testCase{Config: map[string]any{"templates": map[string]any{"mine": "metadata: {labels: {a: b}}"}}})
+	const own = "ghcr.io/sluicemesh/proxyv2:1.0.0"
+	if got := ProxyImage(settings, &corev1.Pod{}); got != own {
+		t.Errorf("ProxyImage without templates = %q; want %q", got, own)
+	}
 	for templates, want := range map[string]string{
-		"": "ghcr.io/sluicemesh/proxyv2:1.0.0", "gateway": "ghcr.io/sluicemesh/proxyv2:1.0.0",
-		"sidecar, gateway": "ghcr.io/sluicemesh/proxyv2:1.0.0", "sidecar,spire": "", "mine": "",
+		"sidecar": own, "gateway": own,
+		"sidecar,mine": "", // may name another image
+		"nobody's":     "", // would be refused
 	} {
 		pod := &corev1.Pod{}
 		pod.Annotations = map[string]string{"inject.istio.io/templates": templates}
-		if got := ProxyImage(settingsOf(t, testCase{}), Request{Pod: pod}); got != want {
+		if got := ProxyImage(settings, pod); got != want {
 			t.Errorf("ProxyImage with templates %q = %q; want %q", templates, got, want)
 		}
 	}
 	bad := &corev1.Pod{}
 	bad.Annotations = map[string]string{"proxy.istio.io/config": "concurrency: many"}
-	if got := ProxyImage(settingsOf(t, testCase{}), Request{Pod: bad}); got != "" {
+	if got := ProxyImage(settings, bad); got != "" {
 		t.Errorf("ProxyImage of a pod that would be refused = %q; want none", got)
 	}
 }

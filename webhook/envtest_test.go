@@ -227,6 +227,7 @@ func TestEnvtest(t *testing.T) {
 	t.Run("reports", func(t *testing.T) { testReports(t, c) })
 	t.Run("audit", func(t *testing.T) { testAudit(t, c) })
 	t.Run("golden pods", func(t *testing.T) { testGoldenPods(t, c) })
+	t.Run("reinvocation", func(t *testing.T) { testReinvocation(t, c, authority, address) })
 }
 
 // namespaceLabels are the rows of the table in testSelectors.

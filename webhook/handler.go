@@ -145,7 +145,7 @@ func (h *handler) respond(uid types.UID, result Result) *admissionv1.AdmissionRe
 	case result.Pod == nil:
 		fatal := fatalOnly(result.Problems)
 		h.metrics.failure.WithLabelValues(fatal[0].Reason).Inc()
-		return refuse(uid, problem.Join(fatal))
+		return refuse(uid, listed(fatal))
 	}
 	return &admissionv1.AdmissionResponse{
 		UID: uid, Allowed: true, Warnings: warnings(result.Problems),
@@ -177,12 +177,28 @@ func fatalOnly(ps []problem.Problem) []problem.Problem {
 	return out
 }
 
+// maxListed is how many problems an answer names. Nobody reads more, and the API server
+// passes on only a part of long warnings.
+const maxListed = 100
+
 func warnings(ps []problem.Problem) []string {
 	var out []string
 	for _, p := range ps {
-		if !p.Fatal {
-			out = append(out, p.String())
+		if p.Fatal {
+			continue
 		}
+		if len(out) == maxListed {
+			return append(out, "and further warnings")
+		}
+		out = append(out, p.String())
 	}
 	return out
+}
+
+// listed is problem.Join for a list of any length.
+func listed(ps []problem.Problem) string {
+	if len(ps) <= maxListed {
+		return problem.Join(ps)
+	}
+	return problem.Join(ps[:maxListed]) + "\nand " + strconv.Itoa(len(ps)-maxListed) + " more"
 }

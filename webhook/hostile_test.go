@@ -147,7 +147,8 @@ func text(v any) string {
 	return string(data)
 }
 
-// TestHostilePods: each is answered, with a patch or with a refusal that has a bounded size.
+// TestHostilePods: each is answered, with a patch or a refusal, and with so many words that somebody
+// reads them.
 func TestHostilePods(t *testing.T) {
 	h := testHandler(t)
 	for _, p := range hostilePods() {
@@ -155,6 +156,12 @@ func TestHostilePods(t *testing.T) {
 			response := answered(t, h, encoded(t, p.make(p.n)))
 			if response.Allowed != (response.Patch != nil) {
 				t.Errorf("allowed %v, patch of %d bytes", response.Allowed, len(response.Patch))
+			}
+			if r := response.Result; r != nil && strings.Count(r.Message, "\n") > maxListed {
+				t.Errorf("the refusal has %d lines", strings.Count(r.Message, "\n"))
+			}
+			if len(response.Warnings) > maxListed+1 {
+				t.Errorf("%d warnings", len(response.Warnings))
 			}
 		})
 	}

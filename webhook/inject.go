@@ -80,6 +80,7 @@ func (r Request) input(s *Settings, pod *corev1.Pod) params.Input {
 	return params.Input{
 		Pod: pod, Namespace: r.Namespace, NamespaceAnnotations: r.NamespaceAnnotations, Catalog: s.templates.catalog,
 		Defaults: s.Defaults, ProxyConfigs: s.ProxyConfigs, Native: r.Native, Path: r.Path,
+		Earlier: render.Injected(r.Pod),
 	}
 }
 

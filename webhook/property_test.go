@@ -102,7 +102,8 @@ func TestOtherWebhooks(t *testing.T) {
 			}
 			return pod // refused in either order, for the same reason
 		}
-		first := otherWebhook(t, inject(otherWebhook(t, inject(request.Pod))))
+		// The injector comes first and is called again; or last, and the other is called again.
+		first := inject(otherWebhook(t, inject(request.Pod)))
 		last := otherWebhook(t, inject(otherWebhook(t, request.Pod)))
 		if last.Annotations["sidecar.istio.io/status"] == "" {
 			continue
@@ -126,6 +127,7 @@ func forgetOverrides(pod *corev1.Pod) {
 	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
 		for i := range list {
 			slices.SortStableFunc(list[i].Env, func(a, b corev1.EnvVar) int { return strings.Compare(a.Name, b.Name) })
+			slices.SortFunc(list[i].VolumeMounts, func(a, b corev1.VolumeMount) int { return strings.Compare(a.MountPath, b.MountPath) })
 		}
 	}
 }
@@ -157,6 +159,7 @@ func otherWebhook(t *testing.T, pod *corev1.Pod) *corev1.Pod {
 		for i := range list {
 			if !slices.ContainsFunc(list[i].Env, func(e corev1.EnvVar) bool { return e.Name == "OF_OTHERS" }) {
 				list[i].Env = append(list[i].Env, corev1.EnvVar{Name: "OF_OTHERS", Value: "1"})
+				list[i].VolumeMounts = append(list[i].VolumeMounts, corev1.VolumeMount{Name: "secrets-of-others", MountPath: "/others"})
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"github.com/sluicemesh/sluice/internal/problem"
 	"github.com/sluicemesh/sluice/webhook/notice"
 	"github.com/sluicemesh/sluice/webhook/policy"
 )
@@ -15,9 +14,9 @@ func (h *handler) report(r Request, dryRun bool, result Result) {
 		return
 	case d.Inject:
 		fatal := fatalOnly(result.Problems)
-		n.Warning, n.Reason, n.Message = true, fatal[0].Reason, problem.Join(fatal)
+		n.Warning, n.Reason, n.Message = true, fatal[0].Reason, listed(fatal)
 	default:
-		n.Reason, n.Message = string(d.Reason), problem.Join(result.Problems)
+		n.Reason, n.Message = string(d.Reason), listed(result.Problems)
 	}
 	namespace := r.Namespace
 	if r.Pod.Namespace != "" {

@@ -12,7 +12,7 @@ import (
 
 // parseRules reads the key "config". A selector that is none is left out with a note, as in
 // Istio: the other pods of the mesh must not wait for it.
-func parseRules(c injectorConfig, fallback policy.Policy) (rules policy.Rules, notes []string, err error) {
+func parseRules(c injectorConfig, fallback policy.Policy) (rules policy.Rules, notes []string) {
 	if c.Policy == "" {
 		c.Policy = fallback
 	}
@@ -31,7 +31,7 @@ func parseRules(c injectorConfig, fallback policy.Policy) (rules policy.Rules, n
 			notes = append(notes, fmt.Sprintf("injector config: %s: left out: %v", list.name, m))
 		}
 	}
-	return rules, notes, nil
+	return rules, notes
 }
 
 // selectors reads selectors one by one, so that one that is none spoils no other.

@@ -69,10 +69,7 @@ func NewSettings(src Source) (*Settings, error) {
 	if err := yaml.Unmarshal([]byte(src.Config), &config); err != nil {
 		return nil, fmt.Errorf("parse injector config: %w", err)
 	}
-	rules, notes, err := parseRules(config, policy.Policy(values.Global.Proxy.AutoInject))
-	if err != nil {
-		return nil, fmt.Errorf("parse injector config: %w", err)
-	}
+	rules, notes := parseRules(config, policy.Policy(values.Global.Proxy.AutoInject))
 	defaults.Annotations = config.InjectedAnnotations
 	for _, u := range unknown {
 		notes = append(notes, "mesh config: "+u.String())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,13 @@ func (s *state) swap(settings *Settings) {
 	select {
 	case s.changed <- struct{}{}:
 	default: // a value is there already, or nobody asks
+	}
+}
+
+// ServeHTTP answers whether reviews are answered: 200, or 503 with what is missing.
+func (s *state) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	if err := s.ready(); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	}
 }
 

@@ -95,6 +95,7 @@ func FuzzCompose(f *testing.F) {
 	f.Add("spec: {containers: [{name: istio-proxy, env: null, $patch: delete}]}", true)
 	f.Add("metadata: {labels: [], annotations: 1}\nspec: []", true)
 	f.Add("spec: {$setElementOrder/containers: [{name: x}], $retainKeys: [containers]}", true)
+	f.Add("spec: {initContainers: [{name: {}}]}", true)
 	f.Add("{metadata: {name: x, ownerReferences: [{uid: 1}]}, spec: {containers: [{name: istio-init, securityContext: null}]}}", false)
 	f.Fuzz(func(t *testing.T, text string, native bool) {
 		config, err := json.Marshal(map[string]any{"templates": map[string]string{"custom": text}, "defaultTemplates": []string{"sidecar", "custom"}})

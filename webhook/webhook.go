@@ -132,11 +132,7 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 		st.namespaces = &namespaces{annotations: map[string]map[string]string{}}
 	}
 	attach(server, &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool(), notices: notices}, serving)
-	server.Register("/ready", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if err := st.ready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		}
-	}))
+	server.Register("/ready", st)
 	runnables := []ctrlRunnable{
 		serving,
 		&loader{

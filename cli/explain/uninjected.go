@@ -16,8 +16,8 @@ import (
 
 	"github.com/sluicemesh/sluice/cli/source"
 	"github.com/sluicemesh/sluice/cli/target"
+	"github.com/sluicemesh/sluice/webhook"
 	"github.com/sluicemesh/sluice/webhook/audit"
-	"github.com/sluicemesh/sluice/webhook/params"
 	"github.com/sluicemesh/sluice/webhook/policy"
 )
 
@@ -117,11 +117,7 @@ func (w *world) audit(ctx context.Context, c client.Client, namespace string) ([
 			if i == nil {
 				return audit.Revision{}, false
 			}
-			image := func(pod *corev1.Pod) string {
-				return params.ProxyImage(params.Input{
-					Pod: pod, Namespace: pod.Namespace, Defaults: i.Settings.Defaults, ProxyConfigs: i.Settings.ProxyConfigs,
-				})
-			}
+			image := func(pod *corev1.Pod) string { return webhook.ProxyImage(i.Settings, pod) }
 			return audit.Revision{Rules: i.Settings.Rules, Image: image}, true
 		},
 	}

@@ -187,6 +187,9 @@ func (s *Source) build(ctx context.Context, t texts) (*Injector, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, n := range settings.Notes {
+		s.note("warning: %s", n)
+	}
 	native, err := s.native(ctx, t.values)
 	if err != nil {
 		return nil, err

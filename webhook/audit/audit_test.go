@@ -233,3 +233,17 @@ func TestTrimPodKeepsWhatCheckReads(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkLook(b *testing.B) {
+	hooks, _ := policy.Webhooks([]admissionv1.MutatingWebhookConfiguration{config()})
+	labels := map[string]string{"istio-injection": "enabled", "kubernetes.io/metadata.name": "shop"}
+	c := Cluster{Labels: func(string) map[string]string { return labels }, Webhooks: hooks, Revision: revision}
+	for name, pod := range map[string]*corev1.Pod{"injected": bare("a", withProxy(imageNow)), "missed": bare("a")} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				c.Look(pod)
+			}
+		})
+	}
+}

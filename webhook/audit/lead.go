@@ -15,10 +15,11 @@ import (
 )
 
 // The lease is slow on purpose: a minute without an auditor harms nobody, and a renewal is
-// a write.
+// a write. Giving it back takes no longer than renewUntil, which is less than the process
+// has to stop.
 const (
 	leaseFor   = time.Minute
-	renewUntil = 40 * time.Second
+	renewUntil = 20 * time.Second
 	renewEvery = 10 * time.Second
 )
 

@@ -115,6 +115,8 @@ func TestAnnotations(t *testing.T) {
 		{"proxy.istio.io/config", "{interceptionMode: NONE}", mode, capture.None, ""},
 		{"proxy.istio.io/config", "{statusPort: 0}", told, `{"statusPort":0}`, ""},
 		{"proxy.istio.io/config", "{drainDuration: 45s}", told, `{}`, ""},
+		{"proxy.istio.io/config", "{statNameLength: 7}", told, `{"statNameLength":7}`, "statNameLength has no effect in this version of Sluice"},
+		{"proxy.istio.io/config", "{proxyBootstrapTemplatePath: /a}", told, `{"proxyBootstrapTemplatePath":"/a"}`, "!proxyBootstrapTemplatePath is not supported"},
 		{"proxy.istio.io/config", "{nonsense: 1}", told, `{}`, "unknown field nonsense"},
 		{"proxy.istio.io/config", "{concurrency: -1}", told, `{"concurrency":-1}`, "!concurrency: -1 is less than 0"},
 		{"proxy.istio.io/config", "{concurrency: x}", told, `{}`, `!concurrency: invalid value for int32 field value: "x"`},
@@ -228,11 +230,13 @@ func FuzzTraffic(f *testing.F) {
 
 // FuzzAnnotation: no value of any annotation panics, and none is refused without its name.
 func FuzzAnnotation(f *testing.F) {
-	for i, seed := range []string{"", "1", "-1", "1Gi", "{}", "[]", "[{}]", "{\"a\": {}}", "true", "debug", "a:b", "http:/x", "9090:/x,1", "10s", "null", "\xff", "((", "sidecar"} {
-		f.Add(uint8(i), seed)
-	}
 	d := defaults(f)
 	keys := d.names.annotationNames
+	for _, seed := range []string{"", "1", "-1", "1Gi", "{}", "[]", "[{}]", "{\"a\": {}}", "true", "debug", "a:b", "http:/x", "9090:/x,1", "10s", "null", "\xff", "((", "sidecar"} {
+		for i := range keys {
+			f.Add(uint8(i), seed)
+		}
+	}
 	f.Fuzz(func(t *testing.T, key uint8, value string) {
 		name := keys[int(key)%len(keys)]
 		_, problems := resolve(d, map[string]string{name: value})

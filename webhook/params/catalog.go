@@ -95,9 +95,13 @@ func (r *reader) templates() (Template, []string) {
 		names = []string{string(Sidecar)}
 	}
 	chosen, unknown := r.Catalog.chosen(names)
+	known := ""
+	if len(unknown) > 0 {
+		known = strings.Join(r.Catalog.names(), ", ")
+	}
 	for _, name := range unknown {
 		r.report(annotation(meta.Templates), UnknownTemplate, true,
-			"template "+strconv.Quote(name)+" does not exist, there are "+strings.Join(r.Catalog.names(), ", "))
+			"template "+strconv.Quote(name)+" does not exist, there are "+known)
 	}
 	base, texts := None, []string(nil)
 	for _, name := range chosen {

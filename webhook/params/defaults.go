@@ -68,6 +68,9 @@ func Prepare(mesh *meshv1alpha1.MeshConfig, values Values, install Install) (*De
 		service += "-" + d.Revision
 	}
 	d.Notes = values.notes()
+	for _, field := range meshconfig.Unread(mesh.DefaultConfig) {
+		d.Notes = append(d.Notes, "mesh config: defaultConfig."+field+" has no effect in this version of Sluice")
+	}
 	d.openShift = firstNonEmpty(install.Platform, values.Global.Platform) == "openshift"
 	d.compliance = values.Pilot.env(meta.EnvCompliance)
 	d.otel = otelNames(mesh)

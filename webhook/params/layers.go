@@ -164,6 +164,14 @@ func (r *reader) annotatedConfig(config *meshv1alpha1.ProxyConfig, text string) 
 	for _, u := range over.Unknown[:min(len(over.Unknown), mostMistakes)] {
 		r.warn(meta.ProxyConfig, UnknownField, "%s", u)
 	}
+	for _, field := range meshconfig.Unread(over.Config) {
+		r.warn(meta.ProxyConfig, NoEffect, "%s has no effect in this version of Sluice", field)
+	}
+	if over.Config.GetProxyBootstrapTemplatePath() != "" {
+		// The agent would refuse to start.
+		r.report(annotation(meta.ProxyConfig), UnsupportedSetting, true, "proxyBootstrapTemplatePath is not supported: "+
+			"write customConfigFile for a whole bootstrap, or the annotation "+meta.BootstrapOverride+" for parts of it")
+	}
 	// Judged over the built-in one: what is wrong with the mesh's is not the pod's fault.
 	err = meshconfig.ValidateProxyConfig(meshconfig.MergeProxyConfig(r.Defaults.builtin, over))
 	r.badEach(meta.ProxyConfig, err)

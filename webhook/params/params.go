@@ -44,6 +44,9 @@ type Input struct {
 	Native bool
 	// Path holds the settings of the request's path.
 	Path Path
+	// Earlier are the containers that an earlier injection added, as they are now; nil for
+	// the first one.
+	Earlier []corev1.Container
 }
 
 // Path is what the request's path says about the cluster that calls.
@@ -81,6 +84,7 @@ type Params struct {
 	UserProxy *corev1.Container // the user's own istio-proxy, nil for none
 	// Annotations are put on the pod last, over its own.
 	Annotations map[string]string
+	Earlier     []corev1.Container // Input's
 }
 
 // Workload identifies the pod's owner.
@@ -173,6 +177,7 @@ func Resolve(in Input) (Params, []problem.Problem) {
 		Logs:        r.logs(),
 		PathEnv:     in.Path.Env,
 		Annotations: in.Defaults.Annotations,
+		Earlier:     in.Earlier,
 	}
 	p.UserProxy = r.userProxy()
 	p.Init = r.initial()

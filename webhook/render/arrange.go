@@ -28,9 +28,3 @@ func arrangeContainer(c, user *corev1.Container) {
 	arrange(c.VolumeDevices, func(d *corev1.VolumeDevice) string { return d.DevicePath }, nil, user.VolumeDevices)
 	arrange(c.Ports, func(p *corev1.ContainerPort) string { return strconv.Itoa(int(p.ContainerPort)) + string(p.Protocol) }, nil, user.Ports)
 }
-
-func nameOfContainer(c *corev1.Container) string { return c.Name }
-
-func nameOfVolume(v *corev1.Volume) string { return v.Name }
-
-func nameOfSecret(r *corev1.LocalObjectReference) string { return r.Name }

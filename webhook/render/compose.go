@@ -81,8 +81,8 @@ func Compose(pod *corev1.Pod, p params.Params, overlays []Overlay) (*corev1.Pod,
 	if !c.lay(overlays) || !c.layUser() || !c.complete() {
 		return nil, c.problems
 	}
-	arrange(c.out.Spec.Volumes, nameOfVolume, slices.Concat(c.status.Volumes, added), pod.Spec.Volumes)
-	arrange(c.out.Spec.ImagePullSecrets, nameOfSecret, slices.Concat(c.status.ImagePullSecrets, secrets), pod.Spec.ImagePullSecrets)
+	arrange(c.out.Spec.Volumes, volumeName, slices.Concat(c.status.Volumes, added), pod.Spec.Volumes)
+	arrange(c.out.Spec.ImagePullSecrets, secretName, slices.Concat(c.status.ImagePullSecrets, secrets), pod.Spec.ImagePullSecrets)
 	c.list()
 	c.finish()
 	return c.out, c.problems
@@ -139,18 +139,23 @@ func (c *composer) base() bool {
 // layUser lays the user's version of containers that overlays name over the result, so
 // that the user's fields win, and restores the user's order behind what was added.
 func (c *composer) layUser() bool {
+	named := make(map[string]bool, len(c.named))
+	for _, name := range c.named {
+		named[name] = true
+	}
 	ok := true
 	again := func(list, user []corev1.Container) {
+		find := finder(user, containerName)
 		for i := range list {
-			at := indexOf(user, list[i].Name)
-			if at < 0 || !slices.Contains(c.named, list[i].Name) || c.injected(list[i].Name) {
+			at := find(list[i].Name)
+			if at < 0 || !named[list[i].Name] || c.injected(list[i].Name) {
 				continue
 			}
 			merged, fine := c.merge(list[i], &user[at])
 			arrangeContainer(&merged, &user[at])
 			list[i], ok = merged, ok && fine
 		}
-		arrange(list, nameOfContainer, c.named, user)
+		arrange(list, containerName, c.named, user)
 	}
 	again(c.out.Spec.Containers, c.pod.Spec.Containers)
 	again(c.out.Spec.InitContainers, c.pod.Spec.InitContainers)
@@ -172,6 +177,7 @@ func (c *composer) complete() bool {
 	proxy, ok := c.merge(proxy, c.override(proxy.Name))
 	for i := range initial {
 		merged, fine := c.merge(initial[i], c.override(initial[i].Name))
+		c.keepOthers(&merged)
 		initial[i], ok = merged, ok && fine
 	}
 	if !ok {
@@ -244,9 +250,10 @@ func take(list *[]corev1.Container, name string) (corev1.Container, bool) {
 // userContainers lists the user's containers that are still there.
 func (c *composer) userContainers() []corev1.Container {
 	var out []corev1.Container
-	for _, container := range c.out.Spec.Containers {
-		if indexOf(c.pod.Spec.Containers, container.Name) >= 0 {
-			out = append(out, container)
+	find := finder(c.pod.Spec.Containers, containerName)
+	for i := range c.out.Spec.Containers {
+		if container := &c.out.Spec.Containers[i]; find(container.Name) >= 0 {
+			out = append(out, *container)
 		}
 	}
 	return out
@@ -278,9 +285,10 @@ func (c *composer) refresh(proxy *corev1.Container, user []corev1.Container) {
 func (c *composer) list() {
 	added := func(list, user []corev1.Container) []string {
 		var out []string
-		for _, v := range list {
-			if c.injected(v.Name) || indexOf(user, v.Name) < 0 {
-				out = append(out, v.Name)
+		find := finder(user, containerName)
+		for i := range list {
+			if name := list[i].Name; c.injected(name) || find(name) < 0 {
+				out = append(out, name)
 			}
 		}
 		return out
@@ -288,13 +296,15 @@ func (c *composer) list() {
 	c.status.Containers = added(c.out.Spec.Containers, c.pod.Spec.Containers)
 	c.status.InitContainers = added(c.out.Spec.InitContainers, c.pod.Spec.InitContainers)
 	c.status.Volumes, c.status.ImagePullSecrets = nil, nil
-	for _, v := range c.out.Spec.Volumes {
-		if !slices.ContainsFunc(c.pod.Spec.Volumes, func(u corev1.Volume) bool { return u.Name == v.Name }) {
-			c.status.Volumes = append(c.status.Volumes, v.Name)
+	volume := finder(c.pod.Spec.Volumes, volumeName)
+	for i := range c.out.Spec.Volumes {
+		if name := c.out.Spec.Volumes[i].Name; volume(name) < 0 {
+			c.status.Volumes = append(c.status.Volumes, name)
 		}
 	}
+	pull := finder(c.pod.Spec.ImagePullSecrets, secretName)
 	for _, ref := range c.out.Spec.ImagePullSecrets {
-		if !slices.Contains(c.pod.Spec.ImagePullSecrets, ref) {
+		if pull(ref.Name) < 0 {
 			c.status.ImagePullSecrets = append(c.status.ImagePullSecrets, ref.Name)
 		}
 	}

@@ -21,6 +21,7 @@ func (w *writer) initial() ([]corev1.Container, bool) {
 		return nil, true
 	}
 	c, ok := w.merge(w.buildInit(), w.Init.User)
+	w.keepOthers(&c)
 	return []corev1.Container{c}, ok
 }
 

@@ -37,6 +37,7 @@ func overlay(injected *corev1.Container, user corev1.Container) error {
 			user.ImagePullPolicy = ""
 		}
 	}
+	rest := setAside(&user, injected)
 	base, err := json.Marshal(injected)
 	if err != nil {
 		return fmt.Errorf("encode injected container: %w", err)
@@ -54,6 +55,7 @@ func overlay(injected *corev1.Container, user corev1.Container) error {
 		return fmt.Errorf("merge container: %w", err)
 	}
 	out.Env = inOrder(out.Env, injected.Env)
+	rest.putBack(&out)
 	*injected = out
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,6 +31,10 @@ func (c *composer) lay(overlays []Overlay) bool {
 		return false
 	}
 	for _, o := range overlays {
+		if at := oddKey("", o.Patch); at != "" {
+			c.failed(o.Template, at+" tells elements of the list apart, it must be a text or a number")
+			return false
+		}
 		c.prepare(o, doc)
 		merged, err := strategicpatch.StrategicMergeMapPatch(doc, o.Patch, corev1.Pod{})
 		if err != nil {
@@ -56,6 +61,39 @@ func (c *composer) lay(overlays []Overlay) bool {
 	}
 	c.out = out
 	return true
+}
+
+// mergeKeys are the fields by which the elements of a pod's lists are told apart.
+func mergeKeys() []string {
+	return []string{"name", "mountPath", "devicePath", "containerPort", "ip", "topologyKey", "uid"}
+}
+
+// oddKey returns the place of a list's element whose key is an object or a list, "" for
+// none: the library compares keys without looking what they are, and panics.
+func oddKey(path string, v any) string {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			if at := oddKey(path+"."+key, v[key]); at != "" {
+				return at
+			}
+		}
+	case []any:
+		for i, item := range v {
+			at := path + "[" + strconv.Itoa(i) + "]"
+			element, _ := item.(map[string]any)
+			for _, key := range mergeKeys() {
+				switch element[key].(type) {
+				case map[string]any, []any:
+					return strings.TrimPrefix(at+"."+key, ".")
+				}
+			}
+			if odd := oddKey(at, item); odd != "" {
+				return odd
+			}
+		}
+	}
+	return ""
 }
 
 // explain finds the field of the pod that the converter does not name.

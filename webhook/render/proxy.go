@@ -31,6 +31,7 @@ func (w *writer) settle(c *corev1.Container, native bool) {
 	}
 	w.forceRoot(c)
 	w.lateEnvironment(c)
+	w.keepOthers(c)
 }
 
 func (w *writer) buildProxy() corev1.Container {

@@ -2,6 +2,7 @@ package render
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -200,6 +201,55 @@ func TestSecurity(t *testing.T) {
 				t.Errorf("init container (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestKeepOthers: what another webhook gave to injected containers stays, unless another
+// configuration injected them.
+func TestKeepOthers(t *testing.T) {
+	p := base()
+	p.Images.Proxy, p.Images.Init = "proxy:1", "init:1"
+	in := pod("app")
+	in.Spec.Volumes = []corev1.Volume{{Name: "theirs"}}
+	first, _ := Pod(in, p)
+	for _, c := range []*corev1.Container{&first.Spec.Containers[1], &first.Spec.InitContainers[0]} {
+		c.Env = append(c.Env, corev1.EnvVar{Name: "THEIRS", Value: "1"}, corev1.EnvVar{Name: "ISTIO_META_NETWORK", Value: "stale"})
+		c.VolumeMounts = append(slices.Clip(c.VolumeMounts), corev1.VolumeMount{Name: "theirs", MountPath: "/theirs"}, corev1.VolumeMount{Name: "gone", MountPath: "/gone"})
+	}
+	tests := map[string]struct {
+		change func(*params.Params)
+		proxy  bool // keeps theirs
+		init   bool
+	}{
+		"same":          {func(*params.Params) {}, true, true},
+		"another image": {func(p *params.Params) { p.Images.Proxy = "proxy:2" }, false, true},
+		"other rules":   {func(p *params.Params) { p.Capture.OutboundPorts = []uint16{1} }, true, false},
+		"other mesh":    {func(p *params.Params) { p.Mesh.ProxyConfig = "{}" }, false, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			again := p
+			tt.change(&again)
+			again.Earlier = Injected(first)
+			stripped, _ := Strip(first)
+			out, _ := Pod(stripped, again)
+			for _, c := range []struct {
+				container corev1.Container
+				keeps     bool
+			}{{out.Spec.Containers[1], tt.proxy}, {out.Spec.InitContainers[0], tt.init}} {
+				variable := slices.ContainsFunc(c.container.Env, func(e corev1.EnvVar) bool { return e.Name == "THEIRS" })
+				mount := slices.ContainsFunc(c.container.VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == "/theirs" })
+				if variable != c.keeps || mount != c.keeps {
+					t.Errorf("%s keeps variable %v, mount %v; want %v", c.container.Name, variable, mount, c.keeps)
+				}
+				if slices.ContainsFunc(c.container.VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == "/gone" }) || envValue(&c.container, "ISTIO_META_NETWORK") != "" {
+					t.Errorf("%s keeps what is the mesh's own, or mounts nothing", c.container.Name)
+				}
+			}
+		})
+	}
+	if Injected(in) != nil {
+		t.Error("containers of a pod that was not injected")
 	}
 }
 

@@ -45,9 +45,8 @@ func Strip(pod *corev1.Pod) (*corev1.Pod, []problem.Problem) {
 	spec := &out.Spec
 	spec.Containers = append(without(spec.Containers, s.Containers, containerName), o.Containers...)
 	spec.InitContainers = append(without(spec.InitContainers, s.InitContainers, containerName), o.InitContainers...)
-	spec.Volumes = without(spec.Volumes, s.Volumes, func(v corev1.Volume) string { return v.Name })
-	spec.ImagePullSecrets = without(spec.ImagePullSecrets, s.ImagePullSecrets,
-		func(r corev1.LocalObjectReference) string { return r.Name })
+	spec.Volumes = without(spec.Volumes, s.Volumes, volumeName)
+	spec.ImagePullSecrets = without(spec.ImagePullSecrets, s.ImagePullSecrets, secretName)
 	return out, nil
 }
 
@@ -77,17 +76,16 @@ func read(pod *corev1.Pod, key, text string, v any) []problem.Problem {
 }
 
 // without returns a new list without the named elements, nil when nothing is left.
-func without[T any](list []T, drop []string, name func(T) string) []T {
+func without[T any](list []T, drop []string, name func(*T) string) []T {
+	dropped := finder(drop, itself)
 	var out []T
-	for _, v := range list {
-		if !slices.Contains(drop, name(v)) {
-			out = append(out, v)
+	for i := range list {
+		if dropped(name(&list[i])) < 0 {
+			out = append(out, list[i])
 		}
 	}
 	return out
 }
-
-func containerName(c corev1.Container) string { return c.Name }
 
 // injectedProxy finds the proxy that the status lists.
 func injectedProxy(pod *corev1.Pod, s status) *corev1.Container {

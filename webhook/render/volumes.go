@@ -35,31 +35,22 @@ func (w *writer) volumes() bool {
 
 // addVolumes appends those that are not there yet.
 func (w *writer) addVolumes(list, more []corev1.Volume) []corev1.Volume {
+	added, user := finder(list, volumeName), finder(w.out.Spec.Volumes, volumeName)
+	again := finder(more, volumeName)
 	for i := range more {
-		v := &more[i]
-		if hasVolume(list, v.Name) || hasVolume(w.out.Spec.Volumes, v.Name) {
-			continue
+		if name := more[i].Name; added(name) < 0 && user(name) < 0 && again(name) == i {
+			list = append(list, more[i])
+			w.status.Volumes = append(w.status.Volumes, name)
 		}
-		list = append(list, *v)
-		w.status.Volumes = append(w.status.Volumes, v.Name)
 	}
 	return list
 }
 
-func hasVolume(list []corev1.Volume, name string) bool {
-	for i := range list {
-		if list[i].Name == name {
-			return true
-		}
-	}
-	return false
-}
-
 // mountsKnown reports mounts from the annotation that name no volume of the pod.
 func (w *writer) mountsKnown() bool {
-	known := true
+	known, volume := true, finder(w.out.Spec.Volumes, volumeName)
 	for _, m := range w.Extra.Mounts {
-		if !hasVolume(w.out.Spec.Volumes, m.Name) {
+		if volume(m.Name) < 0 {
 			w.report("metadata.annotations["+meta.UserVolumeMount+"]", params.InvalidAnnotation, true,
 				"the pod has no volume "+strconv.Quote(m.Name)+": add it to the pod or to "+meta.UserVolume)
 			known = false
@@ -190,14 +181,17 @@ func (w *writer) mounts() []corev1.VolumeMount {
 	if w.Extra.Bootstrap != "" {
 		list = append(list, corev1.VolumeMount{Name: bootstrapVolume, MountPath: bootstrapDir})
 	}
-	if len(w.Extra.Mounts) > 0 {
-		list = slices.Clone(list)
+	list = slices.Clone(list)
+	places := make(map[string]int, len(list))
+	for i := range list {
+		places[list[i].MountPath] = i
 	}
 	for _, m := range w.Extra.Mounts {
-		if at := slices.IndexFunc(list, func(own corev1.VolumeMount) bool { return own.MountPath == m.MountPath }); at >= 0 {
+		if at, ok := places[m.MountPath]; ok {
 			list[at] = m
 			continue
 		}
+		places[m.MountPath] = len(list)
 		list = append(list, m)
 	}
 	return list
