@@ -249,6 +249,9 @@ func randomContainer(r *rand.Rand, name string) corev1.Container {
 	}
 	if r.IntN(3) == 0 {
 		c.Env = []corev1.EnvVar{{Name: "OWN", Value: "1"}, {Name: "CA_ADDR", Value: "x:1"}}
+		if name == "istio-proxy" {
+			c.Env = append(c.Env, corev1.EnvVar{Name: "POD_NAME", Value: "other"})
+		}
 	}
 	for _, p := range []**corev1.Probe{&c.ReadinessProbe, &c.LivenessProbe, &c.StartupProbe} {
 		if r.IntN(3) == 0 {
