@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sluicemesh/sluice/internal/problem"
+	"github.com/sluicemesh/sluice/webhook/patch"
 )
 
 // TestInjectTwice is the property that reinjection, other webhooks and restarts rely on:
@@ -74,7 +75,7 @@ func TestPatchAfterChange(t *testing.T) {
 			}
 		}
 		if second := Inject(settings, request); second.Pod != nil {
-			checkPatch(t, settings, request.Pod, second.Pod, new(patcher).patch)
+			checkPatch(t, settings, request.Pod, second.Pod, new(patch.Writer).Native)
 		}
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
@@ -320,6 +321,6 @@ func FuzzInject(f *testing.F) {
 			}
 			return
 		}
-		checkPatch(t, settings, reread(t, pod), reread(t, result.Pod), new(patcher).patch)
+		checkPatch(t, settings, reread(t, pod), reread(t, result.Pod), new(patch.Writer).Native)
 	})
 }

@@ -1,4 +1,4 @@
-package webhook
+package patch
 
 import (
 	"cmp"
@@ -10,10 +10,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// patchComposed is patch for a pod that text templates had a say in: beside what injection
+// Composed is Native for a pod that text templates had a say in: beside what injection
 // itself edits, any field may differ. That difference is the library's. Fields that this
 // program does not know are in neither pod and stay as they are.
-func (p *patcher) patchComposed(from, to *corev1.Pod, known fragments) ([]byte, error) {
+func (p *Writer) Composed(from, to *corev1.Pod, known Fragments) ([]byte, error) {
 	p.edits(from, to, known)
 	steps, err := remaining(from, to)
 	if err != nil {
