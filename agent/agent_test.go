@@ -117,6 +117,12 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.b.Write(p)
 }
 
+func (o *output) text() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
 func newPod(t *testing.T, environ ...string) *pod {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "sluice")
