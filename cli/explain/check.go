@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluicemesh/sluice/cli/source"
 	"github.com/sluicemesh/sluice/cli/target"
+	"github.com/sluicemesh/sluice/internal/meta"
 	"github.com/sluicemesh/sluice/webhook/policy"
 )
 
@@ -122,6 +123,11 @@ func nameOf(h policy.Webhook) string {
 // reasonOf says which label made the API server ask, or what stood in the way.
 func reasonOf(q policy.Question, e policy.Explanation) string {
 	for _, s := range e.Steps {
+		if s.Reason == policy.SelectorMismatch {
+			// Of one webhook among several this is no fault: the labels ask for another.
+			pair := meta.Revision + "=" + nameOf(q.Webhooks[0])
+			return "No matching namespace label (" + pair + ") or pod label (" + pair + ")"
+		}
 		if s.Outcome == policy.Refuses {
 			return s.Found + " [" + string(s.Reason) + "]"
 		}
