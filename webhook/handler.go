@@ -145,7 +145,10 @@ func (h *handler) respond(uid types.UID, result Result) *admissionv1.AdmissionRe
 	case result.Pod == nil:
 		fatal := fatalOnly(result.Problems)
 		h.metrics.failure.WithLabelValues(fatal[0].Reason).Inc()
-		return refuse(uid, listed(fatal))
+		out := refuse(uid, listed(fatal))
+		// What would be said about the corrected pod is said at once.
+		out.Warnings = warnings(result.Problems)
+		return out
 	}
 	return &admissionv1.AdmissionResponse{
 		UID: uid, Allowed: true, Warnings: warnings(result.Problems),

@@ -183,6 +183,11 @@ func TestHandlerRefuses(t *testing.T) {
 	if out.Allowed || out.Patch != nil || out.UID != "u1" || out.Result == nil || out.Result.Message != want {
 		t.Errorf("response = %v; want a refusal with %s", out, want)
 	}
+	const warning = `Pod shop/web: metadata.annotations[sidecar.istio.io/proxyCpu]: unknown annotation, it has no effect: ` +
+		`did you mean sidecar.istio.io/proxyCPU? [UnknownAnnotation]`
+	if diff := cmp.Diff([]string{warning}, out.Warnings); diff != "" {
+		t.Errorf("warnings of a refusal differ (-want +got):\n%s", diff)
+	}
 	if n := count(h.metrics.failure.WithLabelValues("InvalidAnnotation")); n != 1 {
 		t.Errorf("failures = %v; want 1", n)
 	}

@@ -1,5 +1,5 @@
-// Package notice publishes Events about pods: at most one per object and reason in ten
-// minutes, never more than a bounded rate, and never waiting for the API server.
+// Package notice publishes Events about pods: at most one per object, reason and, of a
+// warning, text in ten minutes, never more than a bounded rate, and never waiting for the API server.
 //
 // What is to be said comes from the webhook's answers and from the auditor; Events go to
 // the recorder of the manager, which writes them in the background. A notice that the rate
@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	// quiet is how long an object and a reason are not named again.
+	// quiet is how long the same is not said again.
 	quiet = 10 * time.Minute
-	// remembered bounds the memory for that: some 300 bytes each.
+	// remembered bounds the memory for that: some 300 bytes each, a warning's text on top.
 	remembered = 4096
 	// perSecond and burst bound what the API server is asked to write.
 	perSecond, burst = 5, 100
@@ -38,7 +38,7 @@ type Notice struct {
 	Warning   bool
 	// Reason is a stable UpperCamel code, Action what was tried, UpperCamel as well.
 	Reason, Action string
-	// Message is for the user; beyond 1024 bytes it is cut.
+	// Message is for the user; lines are joined, and beyond 1024 bytes it is cut.
 	Message string
 }
 
@@ -48,7 +48,7 @@ type Board struct {
 	limit    flowcontrol.RateLimiter
 
 	mu   sync.Mutex
-	seen *cache.LRUExpireCache // by object and reason
+	seen *cache.LRUExpireCache // by object, reason and, of a warning, text
 }
 
 // NewBoard returns a board that writes to recorder, which must not block.
@@ -64,7 +64,12 @@ func NewBoard(recorder events.EventRecorder) *Board {
 // false for one that comes too soon after too many others: it may be posted again later.
 func (b *Board) Post(n Notice) bool {
 	r := n.Regarding
+	text := cut(strings.ReplaceAll(n.Message, "\n", "; ")) // tables show the first line only
 	key := strings.Join([]string{r.Kind, r.Namespace, r.Name, n.Reason}, "/")
+	if n.Warning {
+		// Pods without a controller share their namespace: each mistake is told.
+		key += "/" + text
+	}
 	b.mu.Lock()
 	_, said := b.seen.Get(key)
 	taken := !said && b.limit.TryAccept()
@@ -73,17 +78,17 @@ func (b *Board) Post(n Notice) bool {
 	}
 	b.mu.Unlock()
 	if taken {
-		b.publish(n)
+		b.publish(n, text)
 	}
 	return said || taken
 }
 
-func (b *Board) publish(n Notice) {
+func (b *Board) publish(n Notice, text string) {
 	kind := corev1.EventTypeNormal
 	if n.Warning {
 		kind = corev1.EventTypeWarning
 	}
-	b.recorder.Eventf(&n.Regarding, nil, kind, n.Reason, n.Action, "%s", cut(n.Message))
+	b.recorder.Eventf(&n.Regarding, nil, kind, n.Reason, n.Action, "%s", text)
 }
 
 // Owner returns what a notice about a pod is attached to when the pod itself does not

@@ -51,6 +51,22 @@ func TestOncePerTenMinutes(t *testing.T) {
 	})
 }
 
+// TestWarnings holds that two mistakes of pods that share an object are both told, each
+// once and on one line.
+func TestWarnings(t *testing.T) {
+	var said notes
+	board := notice.NewBoard(&said)
+	for _, message := range []string{"Pod shop/a: x\nPod shop/a: y", "Pod shop/b: x", "Pod shop/b: x"} {
+		n := about("shop", "TemplateFailed")
+		n.Warning, n.Message = true, message
+		board.Post(n)
+	}
+	want := notes{"Warning TemplateFailed Pod shop/a: x; Pod shop/a: y", "Warning TemplateFailed Pod shop/b: x"}
+	if diff := cmp.Diff(want, said); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestRateIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said notes

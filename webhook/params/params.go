@@ -190,6 +190,7 @@ func Resolve(in Input) (Params, []problem.Problem) {
 	p.Proxy = r.container(config, p)
 	p.Capture.ProxyUIDs, p.Capture.ProxyGIDs = r.owners(p.Proxy)
 	r.sharedIdentity(p.Capture)
+	r.initEnvironment(config, p)
 	p.Mesh = r.mesh(config, p)
 	p.Native = r.native(p)
 	p.Hold = r.hold(config, p)

@@ -7,6 +7,7 @@ import (
 	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
 
 	"github.com/sluicemesh/sluice/internal/meta"
+	"github.com/sluicemesh/sluice/internal/ports"
 )
 
 // statusPort is one value for probes, rules, hooks, the proxy's own configuration and
@@ -17,12 +18,23 @@ func (r *reader) statusPort(config *meshv1alpha1.ProxyConfig) uint16 {
 		if err != nil {
 			r.bad(meta.StatusPort, "%q is not a port, write a number from 0 to 65535", v)
 		}
+		r.free(meta.StatusPort, uint16(n))
 		return uint16(n)
 	}
 	if config.StatusPort != r.Defaults.Mesh.DefaultConfig.StatusPort && config.StatusPort >= 0 && config.StatusPort <= 65535 {
+		r.free(meta.ProxyConfig, uint16(config.StatusPort))
 		return uint16(config.StatusPort)
 	}
 	return r.Defaults.statusPort
+}
+
+// free refuses a port for the agent that Envoy listens on: whichever of the two came
+// second would exit, again and again.
+func (r *reader) free(key string, port uint16) {
+	switch port {
+	case ports.EnvoyAdmin, ports.OutboundCapture, ports.InboundCapture, ports.EnvoyHealth, ports.EnvoyPrometheus:
+		r.bad(key, "port %d belongs to Envoy: name one that nothing in the pod listens on, such as %d", port, ports.AgentStatus)
+	}
 }
 
 // mesh fills what the proxy is told about the mesh.

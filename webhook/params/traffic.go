@@ -1,6 +1,7 @@
 package params
 
 import (
+	"fmt"
 	"slices"
 
 	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
@@ -66,4 +67,16 @@ func (r *reader) mode(config *meshv1alpha1.ProxyConfig) capture.Mode {
 	}
 	r.bad(from, "%q is not an interception mode, write REDIRECT, TPROXY or NONE", mode)
 	return capture.Redirect
+}
+
+// initEnvironment refuses what the init container would refuse at its start: the proxy's
+// metadata are its environment too, and a pod whose init container fails never runs.
+func (r *reader) initEnvironment(config *meshv1alpha1.ProxyConfig, p Params) {
+	if p.Template != Sidecar || p.Capture.Mode == capture.None || len(config.ProxyMetadata) == 0 {
+		return
+	}
+	_, _, err := capture.Parse(p.Capture.Args(), func(name string) string { return config.ProxyMetadata[name] })
+	for _, mistake := range each(err) {
+		r.report(annotation(meta.ProxyConfig), UnsupportedSetting, true, fmt.Sprintf("proxyMetadata: %v", mistake))
+	}
 }
