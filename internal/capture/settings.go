@@ -120,10 +120,10 @@ func refusedSettings() []setting {
 				"leave it out (chart value global.nativeNftables)")
 		}),
 		refusedToggle("cni-mode"),
-		refused("network-namespace", "", ""),
-		refused("log_target", "", "stdout"),
-		refused("log_caller", "", ""),
-		refused("log_stacktrace_level", "", "default:none"),
+		refused("network-namespace", ""),
+		refused("log_target", "stdout"),
+		refused("log_caller", ""),
+		refused("log_stacktrace_level", "default:none"),
 		// The image has no users to look up: the UID is given as a number.
 		refusedEnv("ENVOY_USER", "istio-proxy"),
 		refusedEnv("DRY_RUN_FILE_PATH", ""),
@@ -141,8 +141,8 @@ func toggle(name, short, help string, use func(*line, string) error, alias ...st
 	return s
 }
 
-func refused(name, short, value string) setting {
-	return fixed(name, short, value, "not supported")
+func refused(name, value string) setting {
+	return fixed(name, "", value, "not supported")
 }
 
 // fixed is a setting that has an effect, and one value.
