@@ -1,10 +1,11 @@
 // Package agent runs beside Envoy in every pod of the mesh: it writes Envoy's bootstrap,
 // starts and stops it, gives it configuration and certificates, and answers the kubelet
-// and Prometheus.
+// and Prometheus. Where the application speaks xDS itself, through gRPC, it does the same
+// for gRPC and starts no Envoy.
 //
 // Run binds the parts together; each part is a package below. The agent keeps no state
-// outside its process but Envoy's bootstrap and two Unix sockets, and reads its
-// environment in config only.
+// outside its process but the bootstrap, two Unix sockets and, if asked for, certificate
+// files, and reads its environment in config only.
 package agent
 
 import (
@@ -19,7 +20,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -27,7 +27,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
-	"github.com/sluicemesh/sluice/agent/bootstrap"
 	"github.com/sluicemesh/sluice/agent/cert"
 	"github.com/sluicemesh/sluice/agent/config"
 	"github.com/sluicemesh/sluice/agent/dial"
@@ -36,6 +35,7 @@ import (
 	"github.com/sluicemesh/sluice/agent/metrics"
 	"github.com/sluicemesh/sluice/agent/relay"
 	"github.com/sluicemesh/sluice/agent/relay/downstream"
+	"github.com/sluicemesh/sluice/agent/relay/passthrough"
 	"github.com/sluicemesh/sluice/agent/relay/upstream"
 	"github.com/sluicemesh/sluice/agent/sds"
 )
@@ -59,25 +59,18 @@ type Config struct {
 // *envoy.ExitError when Envoy ended by itself other than with code 0, and the error of a
 // part that could not go on.
 func Run(ctx context.Context, cfg Config) error {
-	a := &agent{cfg: cfg, metrics: metrics.New(), admin: envoy.NewAdmin(adminAddress(cfg.Bootstrap))}
-	defer a.admin.Close()
+	a := &agent{cfg: cfg, metrics: metrics.New(), files: &cert.Files{
+		Dir: cfg.Cert.OutputDir, Mode: cfg.Cert.OutputMode, Log: cfg.Log,
+	}}
 	if err := a.open(ctx); err != nil {
 		return err
 	}
 	defer a.close()
-	file, err := writeBootstrap(cfg.Config)
+	proc, err := a.start()
 	if err != nil {
 		return err
 	}
-	options, err := envoyOptions(cfg.Envoy, file)
-	if err != nil {
-		return err
-	}
-	proc, err := envoy.Start(options, cfg.Stdout, cfg.Stderr)
-	if err != nil {
-		return err
-	}
-	cfg.Log.Info("envoy started", "pid", proc.PID())
+	defer a.admin.Close()
 	a.life = newLifecycle(cfg.Drain, a.admin, proc, cfg.Log)
 	a.life.skip = []string{portText(cfg.Bootstrap.HealthPort), portText(cfg.Bootstrap.PrometheusPort)}
 
@@ -108,9 +101,10 @@ func Run(ctx context.Context, cfg Config) error {
 type agent struct {
 	cfg     Config
 	metrics *metrics.Set
-	admin   *envoy.Admin
+	admin   console
 	life    *lifecycle
 	certs   cert.Source
+	files   *cert.Files
 
 	xdsSocket, sdsSocket, status net.Listener // status is nil without a status port
 }
@@ -170,11 +164,18 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 // parts are the services for Envoy, the kubelet and Prometheus.
 func (a *agent) parts() []func(context.Context) error {
 	out := []func(context.Context) error{
-		func(ctx context.Context) error { return relay.Run(ctx, a.relayConfig()) },
 		func(ctx context.Context) error { return sds.Run(ctx, a.sdsSocket, &a.certs, a.cfg.Log) },
+	}
+	if a.cfg.Proxyless.Enabled {
+		out = append(out, func(ctx context.Context) error { return passthrough.Run(ctx, a.passthroughConfig()) })
+	} else {
+		out = append(out, func(ctx context.Context) error { return relay.Run(ctx, a.relayConfig()) })
 	}
 	if !a.cfg.Cert.Disabled {
 		out = append(out, func(ctx context.Context) error { return cert.Run(ctx, a.certConfig(), &a.certs) })
+	}
+	if a.writesFiles() {
+		out = append(out, func(ctx context.Context) error { return a.files.Run(ctx, &a.certs) })
 	}
 	if a.status != nil {
 		out = append(out, func(ctx context.Context) error { return health.Run(ctx, a.healthConfig()) })
@@ -183,29 +184,38 @@ func (a *agent) parts() []func(context.Context) error {
 }
 
 func (a *agent) relayConfig() relay.Config {
-	d, m := a.cfg.Discovery, a.metrics
 	node := a.cfg.Node.Proto()
 	node.UserAgentName = "envoy"
 	node.UserAgentVersionType = &corev3.Node_UserAgentBuildVersion{UserAgentBuildVersion: &corev3.BuildVersion{Version: envoyVersion()}}
 	return relay.Config{
 		Listener: a.xdsSocket, Log: a.cfg.Log,
 		Upstream: upstream.Config{
-			Node: node, Log: a.cfg.Log,
-			Dial: func() (*grpc.ClientConn, error) {
-				return dial.New(dial.Config{
-					Address: d.Address, Plaintext: d.Plaintext, ServerName: d.ServerName, RootFile: d.RootFile,
-					TokenFile: d.TokenFile, ClusterID: d.ClusterID, Headers: d.Headers,
-				})
-			},
-			Counts: upstream.Counts{
-				Failure: m.ConnectionFailures.Inc, Request: m.Requests.Inc, Response: m.Responses.Inc,
-				Termination: func(kind string) { m.UpstreamTerminations.WithLabelValues(kind).Inc() },
-			},
+			Node: node, Log: a.cfg.Log, Dial: a.dial, Counts: upstreamCounts(a.metrics),
 		},
-		Counts: downstream.Counts{
-			Termination: func(kind string) { m.EnvoyTerminations.WithLabelValues(kind).Inc() },
-			Nack:        func(typeURL string) { m.Rejections.WithLabelValues(typeURL).Inc() },
-		},
+		Counts: downstreamCounts(a.metrics),
+	}
+}
+
+// dial makes a connection for configuration.
+func (a *agent) dial() (*grpc.ClientConn, error) {
+	d := a.cfg.Discovery
+	return dial.New(dial.Config{
+		Address: d.Address, Plaintext: d.Plaintext, ServerName: d.ServerName, RootFile: d.RootFile,
+		TokenFile: d.TokenFile, ClusterID: d.ClusterID, Headers: d.Headers,
+	})
+}
+
+func upstreamCounts(m *metrics.Set) upstream.Counts {
+	return upstream.Counts{
+		Failure: m.ConnectionFailures.Inc, Request: m.Requests.Inc, Response: m.Responses.Inc,
+		Termination: func(kind string) { m.UpstreamTerminations.WithLabelValues(kind).Inc() },
+	}
+}
+
+func downstreamCounts(m *metrics.Set) downstream.Counts {
+	return downstream.Counts{
+		Termination: func(kind string) { m.EnvoyTerminations.WithLabelValues(kind).Inc() },
+		Nack:        func(typeURL string) { m.Rejections.WithLabelValues(typeURL).Inc() },
 	}
 }
 
@@ -264,57 +274,6 @@ func (a *agent) healthConfig() health.Config {
 			debug.FreeOSMemory()
 		},
 	}
-}
-
-// writeBootstrap writes Envoy's configuration for its owner only and returns the file.
-func writeBootstrap(c config.Config) (string, error) {
-	if c.Envoy.CustomConfig != "" {
-		return c.Envoy.CustomConfig, nil
-	}
-	data, err := bootstrap.Encode(c.Bootstrap)
-	if err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(filepath.Dir(c.Envoy.ConfigFile), 0o700); err != nil {
-		return "", fmt.Errorf("write bootstrap: %w", err)
-	}
-	if err := os.WriteFile(c.Envoy.ConfigFile, data, 0o600); err != nil {
-		return "", fmt.Errorf("write bootstrap: %w", err)
-	}
-	return c.Envoy.ConfigFile, nil
-}
-
-// hostIP stands for the node's address in a bootstrap override.
-const hostIP = "$(HOST_IP)"
-
-func envoyOptions(e config.Envoy, file string) (envoy.Options, error) {
-	out := envoy.Options{
-		Binary: e.Binary, ConfigFile: file, LogLevel: e.LogLevel, ComponentLogLevel: e.ComponentLogLevel,
-		Concurrency: e.Concurrency, DrainTime: e.DrainTime, FileFlush: e.FileFlush, FileFlushMinKB: e.FileFlushMinKB,
-		SkipDeprecated: e.SkipDeprecated, LocalV6: e.LocalV6,
-	}
-	if e.Override != "" {
-		data, err := os.ReadFile(e.Override)
-		if err != nil {
-			return envoy.Options{}, fmt.Errorf("read bootstrap override: %w", err)
-		}
-		out.OverrideYAML = string(data)
-		if strings.Contains(out.OverrideYAML, hostIP) {
-			if e.HostAddress == "" {
-				return envoy.Options{}, fmt.Errorf("bootstrap override %s uses %s, and environment HOST_IP is not set", e.Override, hostIP)
-			}
-			out.OverrideYAML = strings.ReplaceAll(out.OverrideYAML, hostIP, e.HostAddress)
-		}
-	}
-	return out, nil
-}
-
-func adminAddress(p bootstrap.Params) string {
-	host := "127.0.0.1"
-	if !p.Families.V4First() {
-		host = "::1"
-	}
-	return net.JoinHostPort(host, portText(p.AdminPort))
 }
 
 func portText(port uint16) string { return strconv.Itoa(int(port)) }

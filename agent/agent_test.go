@@ -117,6 +117,12 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.b.Write(p)
 }
 
+func (o *output) text() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
 func newPod(t *testing.T, environ ...string) *pod {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "sluice")
@@ -288,7 +294,7 @@ func TestBootstrapOverrideIsMerged(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := newPod(t, "ISTIO_BOOTSTRAP_OVERRIDE="+file, "HOST_IP=fd00::7")
-	p.untilStatus("envoy answers", p.url(p.admin, "/ready"), http.StatusServiceUnavailable)
+	p.untilStatus("envoy answers", p.url(p.admin, "/server_info"), http.StatusOK)
 	_, body, err := p.do(http.MethodGet, p.url(p.admin, "/config_dump?mask=bootstrap.node"))
 	if err != nil {
 		t.Fatal(err)
@@ -302,10 +308,7 @@ func TestBootstrapOverrideIsMerged(t *testing.T) {
 
 func TestCrashOfEnvoyIsReported(t *testing.T) {
 	p := newPod(t)
-	p.untilStatus("listeners missing", p.url(p.admin, "/ready"), http.StatusServiceUnavailable)
-	if _, _, err := p.do(http.MethodGet, p.url(p.admin, "/ready")); err != nil {
-		t.Fatal(err)
-	}
+	p.untilStatus("envoy answers", p.url(p.admin, "/server_info"), http.StatusOK)
 	if err := syscall.Kill(p.pid(), syscall.SIGABRT); err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/sluicemesh/sluice/agent/config"
-	"github.com/sluicemesh/sluice/agent/envoy"
 )
 
 // countEvery is how often active connections are counted while the proxy waits for none,
@@ -18,13 +17,21 @@ const (
 	maxFailures = 5
 )
 
-// process is the proxy: envoy.Process.
+// process is the proxy: envoy.Process, or absent.
 type process interface {
+	Wait() error
 	Done() <-chan struct{}
 	Stop(ctx context.Context)
 }
 
-// admin is what stopping needs of Envoy's admin interface: envoy.Admin.
+// console is what the agent needs of Envoy's admin interface: envoy.Admin, or absent.
+type console interface {
+	admin
+	Ready(ctx context.Context) error
+	Close()
+}
+
+// admin is what stopping needs of it.
 type admin interface {
 	Drain(ctx context.Context, inboundOnly, skipExit bool) error
 	ActiveConnections(ctx context.Context, except []string) (uint64, bool, error)
@@ -46,7 +53,7 @@ type lifecycle struct {
 	asked    atomic.Bool
 }
 
-func newLifecycle(cfg config.Drain, a *envoy.Admin, proc *envoy.Process, log *slog.Logger) *lifecycle {
+func newLifecycle(cfg config.Drain, a admin, proc process, log *slog.Logger) *lifecycle {
 	return &lifecycle{cfg: cfg, admin: a, proc: proc, log: log, quit: make(chan struct{})}
 }
 

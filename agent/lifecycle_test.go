@@ -20,6 +20,7 @@ type fake struct {
 	err    error
 }
 
+func (f *fake) Wait() error           { <-f.done; return nil }
 func (f *fake) Done() <-chan struct{} { return f.done }
 func (f *fake) Stop(context.Context)  { f.stops++ }
 func (f *fake) Drain(_ context.Context, _, skipExit bool) error {

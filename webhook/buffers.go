@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +14,8 @@ import (
 	"golang.org/x/sync/semaphore"
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluicemesh/sluice/webhook/patch"
 )
 
 const (
@@ -32,8 +35,8 @@ const (
 // buffers is the memory of one review, from reading it to its answer.
 type buffers struct {
 	body   bytes.Buffer
-	patch  patcher
-	answer appender
+	patch  patch.Writer
+	answer bytes.Buffer
 	room   int64 // taken from the pool's
 }
 
@@ -109,8 +112,8 @@ func (p *bufferPool) release(b *buffers) {
 	p.room.Release(b.room)
 	b.room = 0
 	b.body.Reset()
-	b.patch.forget()
-	if b.body.Cap() <= maxKept && cap(b.patch.out) <= maxKept && cap(b.answer.out) <= maxKept {
+	b.patch.Forget()
+	if max(b.body.Cap(), b.patch.Kept(), b.answer.Cap()) <= maxKept {
 		p.pool.Put(b)
 	}
 }
@@ -118,18 +121,18 @@ func (p *bufferPool) release(b *buffers) {
 // write writes an answered review. The patch is response.Patch; it is not encoded again.
 func (b *buffers) write(kind metav1.TypeMeta, response *admissionv1.AdmissionResponse) ([]byte, error) {
 	a := &b.answer
-	a.reset()
+	a.Reset()
 	bare := *response
 	bare.Patch = nil
-	a.encode(admissionv1.AdmissionReview{TypeMeta: kind, Response: &bare})
-	if a.err != nil {
-		return nil, fmt.Errorf("encode admission review: %w", a.err)
+	if err := json.NewEncoder(a).Encode(admissionv1.AdmissionReview{TypeMeta: kind, Response: &bare}); err != nil {
+		return nil, fmt.Errorf("encode admission review: %w", err)
 	}
 	if response.Patch != nil {
-		a.out = a.out[:len(a.out)-len("}}")]
-		a.raw(`,"patch":"`)
-		a.out = base64.StdEncoding.AppendEncode(a.out, response.Patch)
-		a.raw(`"}}`)
+		a.Truncate(a.Len() - len("}}\n"))
+		a.WriteString(`,"patch":"`)
+		a.Grow(base64.StdEncoding.EncodedLen(len(response.Patch)) + len(`"}}`))
+		a.Write(base64.StdEncoding.AppendEncode(a.AvailableBuffer(), response.Patch))
+		a.WriteString(`"}}`)
 	}
-	return a.out, nil
+	return a.Bytes(), nil
 }

@@ -9,9 +9,11 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"strconv"
@@ -226,6 +228,7 @@ func TestEnvtest(t *testing.T) {
 	t.Run("accepted", func(t *testing.T) { testAccepted(t, c) })
 	t.Run("reports", func(t *testing.T) { testReports(t, c) })
 	t.Run("audit", func(t *testing.T) { testAudit(t, c) })
+	t.Run("generated pods", func(t *testing.T) { testGeneratedPods(t, c) })
 	t.Run("golden pods", func(t *testing.T) { testGoldenPods(t, c) })
 	t.Run("reinvocation", func(t *testing.T) { testReinvocation(t, c, authority, address) })
 }
@@ -358,6 +361,36 @@ func testAccepted(t *testing.T, c client.Client) {
 				}
 			}
 		})
+	}
+}
+
+// testGeneratedPods: of many generated pods, whatever the API server takes as it is, it takes
+// injected as well, unless the injector itself refuses it with its reasons. A pod whose image
+// is "auto" or missing may get valid by injection; one that is invalid must not.
+func testGeneratedPods(t *testing.T, c client.Client) {
+	create := func(pod *corev1.Pod, namespace string) error {
+		pod = pod.DeepCopy()
+		pod.Namespace, pod.Spec.ServiceAccountName = namespace, "default"
+		return c.Create(t.Context(), pod, client.DryRunAll)
+	}
+	taken := 0
+	for seed := range uint64(700) {
+		pod := randomPod(mathrand.New(mathrand.NewPCG(seed, 11)))
+		plain, injected := create(pod, "default"), create(pod, "enabled")
+		if plain != nil {
+			continue
+		}
+		var status apierrors.APIStatus
+		switch {
+		case injected == nil:
+			taken++
+		case errors.As(injected, &status) && strings.Contains(status.Status().Message, "denied the request: Pod enabled/web: "):
+		default:
+			t.Errorf("seed %d: the API server takes the pod plain, and injected says %v\n%s", seed, injected, marshal(t, pod))
+		}
+	}
+	if taken < 100 {
+		t.Errorf("only %d pods were taken plain and injected: the generator makes too many bad ones", taken)
 	}
 }
 

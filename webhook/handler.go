@@ -118,9 +118,9 @@ func (h *handler) review(b *buffers, in *request, path string) (response *admiss
 	if result.Pod == nil {
 		return out
 	}
-	create := b.patch.patch
+	create := b.patch.Native
 	if result.Composed {
-		create = b.patch.patchComposed
+		create = b.patch.Composed
 	}
 	patch, err := create(pod, result.Pod, settings.known)
 	if err != nil {

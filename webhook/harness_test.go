@@ -14,6 +14,7 @@ import (
 	"github.com/sluicemesh/sluice/internal/golden"
 	"github.com/sluicemesh/sluice/internal/problem"
 	"github.com/sluicemesh/sluice/webhook/params"
+	"github.com/sluicemesh/sluice/webhook/patch"
 )
 
 // testCase is one golden input.
@@ -122,9 +123,9 @@ func checkedInject(t *testing.T, s *Settings, r Request) Result {
 	if len(result.Pod.Spec.Containers) == 0 {
 		t.Error("the pod has no containers left")
 	}
-	create := new(patcher).patch
+	create := new(patch.Writer).Native
 	if result.Composed {
-		create = new(patcher).patchComposed
+		create = new(patch.Writer).Composed
 	}
 	checkPatch(t, s, r.Pod, result.Pod, create)
 
@@ -145,13 +146,13 @@ func checkedInject(t *testing.T, s *Settings, r Request) Result {
 }
 
 // creator makes a patch.
-type creator func(from, to *corev1.Pod, known fragments) ([]byte, error)
+type creator func(from, to *corev1.Pod, known patch.Fragments) ([]byte, error)
 
 // checkPatch applies the patch with another library and compares; with and without the
 // parts that are encoded in advance it has to be the same one.
 func checkPatch(t *testing.T, s *Settings, from, to *corev1.Pod, create creator) {
 	t.Helper()
-	patch, err := create(from, to, fragments{})
+	patch, err := create(from, to, patch.Fragments{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sluicemesh/sluice/internal/problem"
+	"github.com/sluicemesh/sluice/webhook/patch"
 )
 
 // TestInjectTwice is the property that reinjection, other webhooks and restarts rely on:
@@ -74,7 +75,7 @@ func TestPatchAfterChange(t *testing.T) {
 			}
 		}
 		if second := Inject(settings, request); second.Pod != nil {
-			checkPatch(t, settings, request.Pod, second.Pod, new(patcher).patch)
+			checkPatch(t, settings, request.Pod, second.Pod, new(patch.Writer).Native)
 		}
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
@@ -249,6 +250,9 @@ func randomContainer(r *rand.Rand, name string) corev1.Container {
 	}
 	if r.IntN(3) == 0 {
 		c.Env = []corev1.EnvVar{{Name: "OWN", Value: "1"}, {Name: "CA_ADDR", Value: "x:1"}}
+		if name == "istio-proxy" {
+			c.Env = append(c.Env, corev1.EnvVar{Name: "POD_NAME", Value: "other"})
+		}
 	}
 	for _, p := range []**corev1.Probe{&c.ReadinessProbe, &c.LivenessProbe, &c.StartupProbe} {
 		if r.IntN(3) == 0 {
@@ -317,6 +321,6 @@ func FuzzInject(f *testing.F) {
 			}
 			return
 		}
-		checkPatch(t, settings, reread(t, pod), reread(t, result.Pod), new(patcher).patch)
+		checkPatch(t, settings, reread(t, pod), reread(t, result.Pod), new(patch.Writer).Native)
 	})
 }

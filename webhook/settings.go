@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluicemesh/sluice/internal/meshconfig"
 	"github.com/sluicemesh/sluice/webhook/params"
+	"github.com/sluicemesh/sluice/webhook/patch"
 	"github.com/sluicemesh/sluice/webhook/policy"
 )
 
@@ -35,7 +36,7 @@ type Settings struct {
 	Notes []string
 
 	templates *templates
-	known     fragments // of Defaults
+	known     patch.Fragments // of Defaults
 }
 
 // injectorConfig is the key "config" of the injector's ConfigMap.
@@ -74,7 +75,7 @@ func NewSettings(src Source) (*Settings, error) {
 	for _, u := range unknown {
 		notes = append(notes, "mesh config: "+u.String())
 	}
-	known, err := learn(defaults)
+	known, err := patch.Learn(defaults)
 	if err != nil {
 		return nil, fmt.Errorf("encode what all pods share: %w", err)
 	}

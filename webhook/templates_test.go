@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sluicemesh/sluice/internal/problem"
+	"github.com/sluicemesh/sluice/webhook/patch"
 )
 
 // texts are templates that touch what a template can: containers of the mesh and of the
@@ -114,7 +115,7 @@ func FuzzCompose(f *testing.F) {
 			}
 			return
 		}
-		checkPatch(t, settings, pod, reread(t, result.Pod), new(patcher).patchComposed)
+		checkPatch(t, settings, pod, reread(t, result.Pod), new(patch.Writer).Composed)
 	})
 }
 

@@ -1,6 +1,7 @@
 // Package bootstrap builds the configuration that Envoy starts with: who it is, the
 // static listeners and clusters that lead to the agent, and that everything else comes
-// from the agent over delta ADS.
+// from the agent over delta ADS. Where an application takes Envoy's place through gRPC, it
+// builds the configuration that gRPC starts with.
 //
 // It is pure: Params in, a typed message out. Names and values are Istio's, because
 // dashboards, scripts and the control plane know them.

@@ -7,6 +7,7 @@
 package config
 
 import (
+	"io/fs"
 	"net/netip"
 	"time"
 
@@ -60,6 +61,7 @@ type Config struct {
 	Envoy     Envoy
 	Discovery Discovery
 	Cert      Cert
+	Proxyless Proxyless
 	Status    Status
 	Drain     Drain
 	Log       Log
@@ -85,6 +87,12 @@ type Envoy struct {
 	FileFlushMinKB    uint32 // 0: Envoy's default
 }
 
+// Proxyless says what the agent does where the application is its own proxy, through gRPC.
+type Proxyless struct {
+	Enabled   bool   // no Envoy is started
+	Bootstrap string // file that gRPC reads; only with Enabled
+}
+
 // Discovery says how the control plane is reached.
 type Discovery struct {
 	Address    string // host:port
@@ -94,7 +102,7 @@ type Discovery struct {
 	TokenFile  string
 	ClusterID  string
 	Headers    map[string]string
-	Socket     string // Unix socket on which Envoy is served
+	Socket     string // Unix socket on which Envoy, or gRPC, is served
 }
 
 // Cert says which certificate is asked for, and where.
@@ -111,6 +119,9 @@ type Cert struct {
 	Signer     string
 	Headers    map[string]string
 	Socket     string // Unix socket on which Envoy gets its secrets
+	// OutputDir is where copies are kept in files, empty for none. OutputMode is theirs.
+	OutputDir  string
+	OutputMode fs.FileMode
 }
 
 // Status says what the agent's own HTTP server does.

@@ -96,7 +96,7 @@ func TestInjectedSidecar(t *testing.T) {
 	cert := Cert{
 		Identity: "spiffe://cluster.local/ns/default/sa/sleep", Address: "istiod.istio-system.svc:15012", ServerName: "istiod.istio-system.svc",
 		RootFile: "/var/run/secrets/istio/root-cert.pem", TTL: 24 * time.Hour, GraceRatio: 0.5, Jitter: 0.01, Headers: map[string]string{},
-		Socket: "var/run/secrets/workload-spiffe-uds/socket",
+		Socket: "var/run/secrets/workload-spiffe-uds/socket", OutputMode: 0o600,
 	}
 	if diff := cmp.Diff(cert, c.Cert); diff != "" {
 		t.Error(diff)

@@ -45,11 +45,14 @@ func Load(f Flags, src Source) (Config, error) {
 			pc.DiscoveryAddress = a
 		}
 	}
+	c.Proxyless = l.proxyless(&c)
 	c.Node = l.node(role, pc, annotations)
+	c.Node.Store = !c.Proxyless.Enabled // gRPC holds no virtual hosts of its own
 	c.Envoy = l.envoy(pc)
 	c.Discovery = l.discovery(pc)
 	c.Cert = l.cert(pc, c.Node)
 	c.Status = l.status(pc, role)
+	c.Status.MergeEnvoy = c.Status.MergeEnvoy && !c.Proxyless.Enabled
 	c.Drain = Drain{
 		Wait:        pc.GetTerminationDrainDuration().AsDuration(),
 		ExitOnZero:  l.env.flag("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", false),
@@ -197,6 +200,11 @@ func (l *loader) cert(pc *meshv1alpha1.ProxyConfig, n nodemeta.Node) Cert {
 		GraceRatio: l.env.ratio("SECRET_GRACE_PERIOD_RATIO", 0.5),
 		Jitter:     l.env.ratio("SECRET_GRACE_PERIOD_RATIO_JITTER", 0.01),
 		Signer:     l.env.text("ISTIO_META_CERT_SIGNER", ""), Headers: l.env.prefixed("CA_HEADER_"),
+	}
+	c.OutputDir, c.OutputMode = l.env.text("OUTPUT_CERTS", ""), 0o600
+	if l.env.text("KUBERNETES_SERVICE_HOST", "") != "" {
+		// The containers of a pod that mount the directory run as other users.
+		c.OutputMode = 0o644
 	}
 	c.Plaintext = pc.GetControlPlaneAuthPolicy() == meshv1alpha1.AuthenticationPolicy_NONE || plainPort(c.Address)
 	c.ServerName = l.serverName("CA_ADDR", c.Address)

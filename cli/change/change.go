@@ -77,7 +77,7 @@ func (d *differ) add(op Op, at []step, before, after any) {
 
 // value compares what stands at one path on both sides.
 func (d *differ) value(at []step, before, after any) {
-	if reflect.DeepEqual(before, after) {
+	if reflect.DeepEqual(before, after) || at[0].name == "spec" && reflect.DeepEqual(bare(before), bare(after)) {
 		return
 	}
 	b, okB := before.(map[string]any)
@@ -186,6 +186,27 @@ func identified(list []any) bool {
 		seen[id] = true
 	}
 	return true
+}
+
+// bare is a copy of a tree without the fields that the API server would set to the same.
+func bare(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, field := range v {
+			if !isDefault(key, field) {
+				out[key] = bare(field)
+			}
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = bare(v[i])
+		}
+		return out
+	}
+	return v
 }
 
 // isDefault reports whether v is what the API server sets for the field where it is absent.

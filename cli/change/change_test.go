@@ -53,7 +53,12 @@ func TestColours(t *testing.T) {
 func TestNone(t *testing.T) {
 	before := map[string]any{"spec": map[string]any{"dnsPolicy": "ClusterFirst", "nodeName": "a"}}
 	after := map[string]any{"spec": map[string]any{"nodeName": "a"}}
-	for _, pair := range [][2]map[string]any{{before, before}, {before, after}, {after, before}} {
+	// Elements without names are compared as a whole.
+	item := func(field map[string]any) map[string]any {
+		return map[string]any{"spec": map[string]any{"items": []any{map[string]any{"fieldRef": field, "path": "labels"}}}}
+	}
+	bare, full := item(map[string]any{"fieldPath": "a"}), item(map[string]any{"fieldPath": "a", "apiVersion": "v1"})
+	for _, pair := range [][2]map[string]any{{before, before}, {before, after}, {after, before}, {bare, full}, {full, bare}} {
 		if got := Diff(pair[0], pair[1]); len(got) > 0 {
 			t.Errorf("Diff(%v, %v) = %v; want none", pair[0], pair[1], got)
 		}

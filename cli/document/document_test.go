@@ -199,6 +199,26 @@ spec:
     }
 }
 `},
+		{"items of a list with a type", `apiVersion: v1
+kind: PodList
+items:
+- {apiVersion: v1, kind: Pod, spec: {containers: []}}
+`, `apiVersion: v1
+kind: PodList
+items:
+- apiVersion: v1
+  kind: Pod
+  metadata:
+    labels:
+      mesh: "yes"
+  spec:
+    containers:
+    - env:
+      - name: "ON"
+        value: "true"
+      image: proxy:1
+      name: proxy
+`},
 		{"items of a List, and what is beside them", `apiVersion: v1
 kind: List
 items:
@@ -306,6 +326,23 @@ func TestReadRefuses(t *testing.T) {
 	} {
 		if _, err := Read("web.yaml", []byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("Read(%q) = %v; want %s…", text, err, want)
+		}
+	}
+}
+
+// TestItemsRefuses: of a key that is there twice, an edit could only meet one.
+func TestItemsRefuses(t *testing.T) {
+	for text, want := range map[string]string{
+		"apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nmetadata: {name: b}\n":               `Pod b: "metadata" is there twice, in lines 3 and 4 of the document`,
+		"apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - {name: a, image: b, name: c}\n": `Pod: "name" is there twice, in lines 5 and 5 of the document`,
+		"apiVersion: v1\nkind: Widget\nspec: 1\nspec: 2\n":                                    "",
+	} {
+		docs, err := Read("web.yaml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = docs[0].Items(); want == "" && err != nil || want != "" && (err == nil || err.Error() != want) {
+			t.Errorf("Items(%q) = %v; want %s", text, err, want)
 		}
 	}
 }

@@ -26,8 +26,42 @@ type Item struct {
 	path []any // of the template in the document: keys and indices
 }
 
-// Items lists the objects in the document that make pods, in the order of the text.
-func (d *Document) Items() ([]Item, error) { return items(d.Object, nil) }
+// Items lists the objects in the document that make pods, in the order of the text. It is
+// an error for such a document to have a key twice.
+func (d *Document) Items() ([]Item, error) {
+	out, err := items(d.Object, nil)
+	if err != nil || len(out) == 0 || d.json {
+		return out, err
+	}
+	var root yaml.Node
+	if err := yaml.Unmarshal(d.text, &root); err != nil {
+		return nil, err
+	}
+	if key, line, again := twice(&root); key != "" {
+		return nil, fmt.Errorf("%s: %q is there twice, in lines %d and %d of the document", workload.Title(d.Object), key, line, again)
+	}
+	return out, nil
+}
+
+// twice returns the first key that a map below n has twice, and its lines.
+func twice(n *yaml.Node) (key string, line, again int) {
+	if n.Kind == yaml.MappingNode {
+		lines := map[string]int{}
+		for i := 0; i < len(n.Content); i += 2 {
+			key := n.Content[i]
+			if line, ok := lines[key.Value]; ok && key.Kind == yaml.ScalarNode {
+				return key.Value, line, key.Line
+			}
+			lines[key.Value] = key.Line
+		}
+	}
+	for _, c := range n.Content {
+		if key, line, again := twice(c); key != "" {
+			return key, line, again
+		}
+	}
+	return "", 0, 0
+}
 
 func items(object map[string]any, path []any) ([]Item, error) {
 	if list, ok := listOf(object); ok {
@@ -60,9 +94,9 @@ func items(object map[string]any, path []any) ([]Item, error) {
 	return []Item{{Object: object, Kind: kind, Pod: pod, path: path}}, nil
 }
 
-// listOf returns the items of a List.
+// listOf returns the items of a List, or of a list with a type, as a PodList.
 func listOf(object map[string]any) ([]any, bool) {
-	if object["kind"] != "List" || object["apiVersion"] != "v1" {
+	if kind, _ := object["kind"].(string); !strings.HasSuffix(kind, "List") {
 		return nil, false
 	}
 	list, ok := object["items"].([]any)

@@ -123,10 +123,12 @@ func nameOf(h policy.Webhook) string {
 // reasonOf says which label made the API server ask, or what stood in the way.
 func reasonOf(q policy.Question, e policy.Explanation) string {
 	for _, s := range e.Steps {
+		if s.Reason == policy.SelectorMismatch {
+			// Of one webhook among several this is no fault: the labels ask for another.
+			pair := meta.Revision + "=" + nameOf(q.Webhooks[0])
+			return "No matching namespace label (" + pair + ") or pod label (" + pair + ")"
+		}
 		if s.Outcome == policy.Refuses {
-			if other := elsewhere(q); s.Reason == policy.SelectorMismatch && other != "" {
-				return other
-			}
 			return s.Found + " [" + string(s.Reason) + "]"
 		}
 	}
@@ -157,24 +159,4 @@ func demanded(s labels.Selector, set map[string]string) string {
 		}
 	}
 	return ""
-}
-
-// elsewhere says that the labels ask for another revision than the tag whose webhook q is
-// about; empty where they do not. A tag's webhook knows the name of its revision, so that
-// alone it cannot be told from one whose selectors were changed.
-func elsewhere(q policy.Question) string {
-	tag := q.Webhooks[0].Tag
-	label, asked := "namespace label "+meta.Injection+"=enabled", "default"
-	if _, ok := q.Namespace.Labels[meta.Injection]; !ok {
-		asked = q.Namespace.Labels[meta.Revision]
-		label = "namespace label " + meta.Revision + "=" + asked
-	}
-	if asked == "" {
-		asked = q.Pod.Labels[meta.Revision]
-		label = "pod label " + meta.Revision + "=" + asked
-	}
-	if tag == "" || asked == "" || asked == tag {
-		return ""
-	}
-	return label + " asks for revision " + asked + ", not for " + tag
 }

@@ -11,6 +11,9 @@ import (
 	"github.com/sluicemesh/sluice/manifests"
 )
 
+// Unreadable is the reason of a file or an assignment that cannot be read.
+const Unreadable = "Unreadable"
+
 // File is one file of settings.
 type File struct {
 	// Name is how messages call it.
@@ -82,7 +85,7 @@ func apply(set string, merged map[string]any) []problem.Problem {
 		err = assign(set, merged)
 	}
 	if err != nil {
-		return []problem.Problem{{Origin: origin, Reason: "Unreadable", Message: err.Error(), Fatal: true}}
+		return []problem.Problem{{Origin: origin, Reason: Unreadable, Message: err.Error(), Fatal: true}}
 	}
 	normalise(merged)
 	return nil
@@ -102,7 +105,7 @@ func (r Request) readFiles() ([]layer, []problem.Problem) {
 		origin := problem.Origin{Kind: Kind, Name: f.Name}
 		spec, err := readFile(f.Text)
 		if err != nil {
-			problems = append(problems, problem.Problem{Origin: origin, Reason: "Unreadable", Message: err.Error(), Fatal: true})
+			problems = append(problems, problem.Problem{Origin: origin, Reason: Unreadable, Message: err.Error(), Fatal: true})
 			continue
 		}
 		layers = append(layers, layer{origin, normalise(spec)})

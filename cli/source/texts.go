@@ -194,11 +194,8 @@ func (s *Source) assign(t texts) (texts, error) {
 		return texts{}, err
 	}
 	t.mesh, t.values = after.texts.mesh, after.texts.values
-	// An injector configuration that the chart did not write stays as it is.
-	if strings.TrimSpace(before.texts.config) == strings.TrimSpace(t.config) {
-		t.config = after.texts.config
-	}
-	return t, nil
+	t.config, err = rebase(t.config, before.texts.config, after.texts.config)
+	return t, err
 }
 
 // render renders the chart with the user's operator file and assignments, once.

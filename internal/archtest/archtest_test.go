@@ -57,7 +57,7 @@ var allowed = map[string][]string{
 
 // pure lists the folders whose packages compute and do nothing else.
 var pure = []string{
-	"webhook/policy", "webhook/params", "webhook/render", "webhook/template",
+	"webhook/policy", "webhook/params", "webhook/render", "webhook/template", "webhook/multus", "webhook/patch",
 	"initcontainer/rule", "initcontainer/plan",
 	"agent/bootstrap",
 	"xds/api", "xds/ir", "xds/link", "xds/view", "xds/names", "xds/class", "xds/envoy", "xds/incr",

@@ -108,8 +108,8 @@ func validationSettings() []setting {
 func refusedSettings() []setting {
 	return []setting{
 		// The proxy's listeners and the rules must agree on them.
-		refused("istio-inbound-tproxy-mark", "t", "1337"),
-		refused("istio-inbound-tproxy-route-table", "r", "133"),
+		fixed("istio-inbound-tproxy-mark", "t", "1337", "packet mark of inbound traffic; no other value is accepted"),
+		fixed("istio-inbound-tproxy-route-table", "r", "133", "routing table of marked traffic; no other value is accepted"),
 		refusedToggle("redirect-dns", "ISTIO_META_DNS_CAPTURE"),
 		refusedToggle("capture-all-dns"),
 		toggle("native-nftables", "", "not supported", func(_ *line, v string) error {
@@ -142,7 +142,12 @@ func toggle(name, short, help string, use func(*line, string) error, alias ...st
 }
 
 func refused(name, short, value string) setting {
-	return flag(name, short, value, "not supported", func(_ *line, v string) error {
+	return fixed(name, short, value, "not supported")
+}
+
+// fixed is a setting that has an effect, and one value.
+func fixed(name, short, value, help string) setting {
+	return flag(name, short, value, help, func(_ *line, v string) error {
 		return refuseUnless(value, v)
 	})
 }

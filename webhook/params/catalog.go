@@ -99,7 +99,7 @@ func (r *reader) templates() (Template, []string) {
 	if len(unknown) > 0 {
 		known = strings.Join(r.Catalog.names(), ", ")
 	}
-	for _, name := range unknown {
+	for _, name := range unknown[:min(len(unknown), mostMistakes)] {
 		r.report(annotation(meta.Templates), UnknownTemplate, true,
 			"template "+strconv.Quote(name)+" does not exist, there are "+known)
 	}

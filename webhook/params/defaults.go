@@ -1,13 +1,10 @@
 package params
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
@@ -134,24 +131,11 @@ func (d *Defaults) differences(config *meshv1alpha1.ProxyConfig) (string, error)
 			fmt.Fprintf(&zeros, ",%q:0", fd.JSONName())
 		}
 	}
-	text, err := encode(config)
+	text, err := meshconfig.JSON(config)
 	if err != nil || zeros.Len() == 0 {
 		return text, err
 	}
 	return strings.Replace(strings.TrimSuffix(text, "}")+zeros.String()+"}", "{,", "{", 1), nil
-}
-
-// encode writes config as JSON. protojson varies its blanks on purpose; the pod must not vary.
-func encode(config *meshv1alpha1.ProxyConfig) (string, error) {
-	data, err := protojson.Marshal(config)
-	if err != nil {
-		return "", fmt.Errorf("encode proxy config: %w", err)
-	}
-	var out bytes.Buffer
-	if err := json.Compact(&out, data); err != nil {
-		return "", fmt.Errorf("encode proxy config: %w", err)
-	}
-	return out.String(), nil
 }
 
 // clone is a proxy config that the caller may modify.

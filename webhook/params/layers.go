@@ -185,7 +185,7 @@ func (r *reader) overriding(layer *meshv1alpha1.ProxyConfig) string {
 	if _, annotated := r.get(meta.ProxyConfig); !annotated || layer.Concurrency == nil && len(layer.ProxyMetadata) == 0 {
 		return ""
 	}
-	text, err := encode(&meshv1alpha1.ProxyConfig{Concurrency: layer.Concurrency, ProxyMetadata: layer.ProxyMetadata})
+	text, err := meshconfig.JSON(&meshv1alpha1.ProxyConfig{Concurrency: layer.Concurrency, ProxyMetadata: layer.ProxyMetadata})
 	if err != nil {
 		r.bad(meta.ProxyConfig, "%v", err)
 	}

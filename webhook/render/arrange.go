@@ -23,7 +23,7 @@ func arrange[T any](list []T, name func(*T) string, added []string, user []T) {
 
 // arrangeContainer arranges the lists of a container of the user's.
 func arrangeContainer(c, user *corev1.Container) {
-	arrange(c.Env, func(e *corev1.EnvVar) string { return e.Name }, nil, user.Env)
+	arrange(c.Env, variableName, nil, user.Env)
 	arrange(c.VolumeMounts, func(m *corev1.VolumeMount) string { return m.MountPath }, nil, user.VolumeMounts)
 	arrange(c.VolumeDevices, func(d *corev1.VolumeDevice) string { return d.DevicePath }, nil, user.VolumeDevices)
 	arrange(c.Ports, func(p *corev1.ContainerPort) string { return strconv.Itoa(int(p.ContainerPort)) + string(p.Protocol) }, nil, user.Ports)

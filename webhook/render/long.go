@@ -23,7 +23,7 @@ type aside struct {
 // setAside takes them out of the container; its lists are replaced, not changed.
 func setAside(user *corev1.Container, injected *corev1.Container) aside {
 	var a aside
-	user.Env, a.env = split(user.Env, injected.Env, func(e *corev1.EnvVar) string { return e.Name })
+	user.Env, a.env = split(user.Env, injected.Env, variableName)
 	user.VolumeMounts, a.mounts = split(user.VolumeMounts, injected.VolumeMounts, func(m *corev1.VolumeMount) string { return m.MountPath })
 	user.Ports, a.ports = split(user.Ports, injected.Ports, func(p *corev1.ContainerPort) int32 { return p.ContainerPort })
 	user.VolumeDevices, a.devices = split(user.VolumeDevices, injected.VolumeDevices, func(d *corev1.VolumeDevice) string { return d.DevicePath })

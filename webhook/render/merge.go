@@ -38,6 +38,7 @@ func overlay(injected *corev1.Container, user corev1.Container) error {
 		}
 	}
 	rest := setAside(&user, injected)
+	giveWay(injected, &user)
 	base, err := json.Marshal(injected)
 	if err != nil {
 		return fmt.Errorf("encode injected container: %w", err)

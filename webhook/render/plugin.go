@@ -1,19 +1,16 @@
 package render
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 
 	"github.com/sluicemesh/sluice/internal/meta"
 	"github.com/sluicemesh/sluice/internal/ports"
+	"github.com/sluicemesh/sluice/webhook/multus"
 )
 
-// The network of the plugin, as Multus finds it.
-const (
-	networkNamespace = "default"
-	networkName      = "istio-cni"
-)
+// pluginNetwork is the network of the plugin, as Multus finds it.
+const pluginNetwork = "default/istio-cni"
 
 // forPlugin tells the network plugin what to capture: it reads annotations, and knows
 // neither the mesh configuration nor the chart's values. So an empty list that stands for
@@ -41,7 +38,7 @@ func (w *writer) forPlugin() {
 		w.annotate(meta.ExcludeInboundPorts, strings.Join(own, ","))
 	}
 	if w.Init.Multus {
-		w.network()
+		w.out.Annotations[meta.Networks] = multus.Append(w.out.Annotations[meta.Networks], pluginNetwork)
 	}
 }
 
@@ -60,34 +57,4 @@ func (w *writer) virtualKey() string {
 		return meta.KubevirtInterfaces
 	}
 	return meta.VirtualInterfaces
-}
-
-// network adds the plugin's network to those that Multus attaches, in the form that the
-// user chose. What cannot be read is left to Multus to complain about.
-func (w *writer) network() {
-	const name = networkNamespace + "/" + networkName
-	old := strings.TrimSpace(w.out.Annotations[meta.Networks])
-	switch {
-	case old == "":
-		w.out.Annotations[meta.Networks] = name
-	case strings.HasPrefix(old, "["):
-		w.out.Annotations[meta.Networks] = appendNetwork(old)
-	case !slices.ContainsFunc(strings.Split(old, ","), func(n string) bool { return strings.TrimSpace(n) == name }):
-		w.out.Annotations[meta.Networks] = old + "," + name
-	}
-}
-
-// appendNetwork is network for a JSON list; fields of others are kept as they are.
-func appendNetwork(text string) string {
-	var raw []json.RawMessage
-	var known []struct{ Name, Namespace string }
-	if json.Unmarshal([]byte(text), &raw) != nil || json.Unmarshal([]byte(text), &known) != nil {
-		return text
-	}
-	for _, n := range known {
-		if n.Name == networkName && (n.Namespace == networkNamespace || n.Namespace == "") || n.Name == networkNamespace+"/"+networkName {
-			return text
-		}
-	}
-	return encode(append(raw, json.RawMessage(`{"name":"`+networkName+`","namespace":"`+networkNamespace+`"}`)))
 }

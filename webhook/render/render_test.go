@@ -95,17 +95,9 @@ func TestPlace(t *testing.T) {
 func TestNetworks(t *testing.T) {
 	const name = "k8s.v1.cni.cncf.io/networks"
 	for before, after := range map[string]string{
-		"":                               `default/istio-cni`,
-		"  ":                             `default/istio-cni`,
-		"sriov":                          `sriov,default/istio-cni`,
-		"a, b@eth1":                      `a, b@eth1,default/istio-cni`,
-		"a, default/istio-cni":           `a, default/istio-cni`,
-		`[]`:                             `[{"name":"istio-cni","namespace":"default"}]`,
-		`[{"name":"a","x":{"y":1}}]`:     `[{"name":"a","x":{"y":1}},{"name":"istio-cni","namespace":"default"}]`,
-		`[{"name":"istio-cni"}]`:         `[{"name":"istio-cni"}]`,
-		`[{"name":"default/istio-cni"}]`: `[{"name":"default/istio-cni"}]`,
-		`[{"name":"istio-cni","namespace":"other"}]`: `[{"name":"istio-cni","namespace":"other"},{"name":"istio-cni","namespace":"default"}]`,
-		`[{`:      `[{`,
+		"":        `default/istio-cni`,
+		"sriov":   `sriov,default/istio-cni`,
+		`[]`:      `[{"name":"istio-cni","namespace":"default"}]`,
 		`[1,"a"]`: `[1,"a"]`,
 	} {
 		p := base()

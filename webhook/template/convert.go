@@ -8,7 +8,6 @@ import (
 	"reflect"
 	"strings"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -50,16 +49,7 @@ func protoToJSON(m proto.Message) (string, error) {
 	if config, ok := m.(*meshv1alpha1.ProxyConfig); ok {
 		m = differences(config)
 	}
-	data, err := protojson.Marshal(m)
-	if err != nil {
-		return "", fmt.Errorf("write JSON: %w", err)
-	}
-	// protojson varies its blanks on purpose; the pod must not vary.
-	var out bytes.Buffer
-	if err := json.Compact(&out, data); err != nil {
-		return "", fmt.Errorf("write JSON: %w", err)
-	}
-	return out.String(), nil
+	return meshconfig.JSON(m)
 }
 
 func differences(config *meshv1alpha1.ProxyConfig) *meshv1alpha1.ProxyConfig {

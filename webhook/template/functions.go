@@ -7,6 +7,8 @@ import (
 	"text/template"
 
 	"github.com/Masterminds/sprig/v3"
+
+	"github.com/sluicemesh/sluice/webhook/multus"
 )
 
 // impureFunctions are functions of Sprig's that answer differently from call to call beside
@@ -31,7 +33,7 @@ func functions(environment map[string]string) template.FuncMap {
 	maps.Copy(out, bounded())
 	maps.Copy(out, template.FuncMap{
 		"annotation":             annotation,
-		"appendMultusNetwork":    appendMultusNetwork,
+		"appendMultusNetwork":    multus.Append,
 		"applicationPorts":       applicationPorts,
 		"contains":               func(needle, haystack string) bool { return strings.Contains(haystack, needle) },
 		"directory":              directory,

@@ -1,7 +1,6 @@
 package template
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -70,50 +69,4 @@ func commaList(list string) []string {
 		}
 	}
 	return out
-}
-
-// appendMultusNetwork adds a network, "namespace/name", to the value of the annotation
-// k8s.v1.cni.cncf.io/networks, which is a list with commas or of JSON objects. A network
-// that is there already changes nothing, and JSON that cannot be read is left alone.
-func appendMultusNetwork(list, network string) string {
-	if strings.TrimSpace(list) == "" {
-		return network
-	}
-	if strings.HasPrefix(strings.TrimSpace(list), "[") {
-		return appendMultusObject(list, network)
-	}
-	if slices.Contains(commaList(list), network) {
-		return list
-	}
-	return list + "," + network
-}
-
-func appendMultusObject(list, network string) string {
-	var objects []json.RawMessage
-	if json.Unmarshal([]byte(list), &objects) != nil {
-		return list
-	}
-	type selection struct {
-		Name      string `json:"name"`
-		Namespace string `json:"namespace,omitempty"`
-	}
-	added := selection{Name: network}
-	if namespace, name, ok := strings.Cut(network, "/"); ok {
-		added = selection{Name: name, Namespace: namespace}
-	}
-	for _, o := range objects {
-		var have selection
-		if json.Unmarshal(o, &have) == nil && (have == added || have.Name == network) {
-			return list
-		}
-	}
-	text, err := json.Marshal(added)
-	if err != nil {
-		return list
-	}
-	out, err := json.Marshal(append(objects, text))
-	if err != nil {
-		return list
-	}
-	return string(out)
 }

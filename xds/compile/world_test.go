@@ -199,7 +199,7 @@ func (d dice) class() class.Class {
 	c := class.Class{
 		Role: pick(d, nodemeta.Sidecar, nodemeta.Sidecar, nodemeta.Router), Namespace: pick(d, "ns1", "ns2", "istio-system"), DNSDomain: "svc.cluster.local",
 		Labels: "app=" + pick(d, "a", "gw") + ",version=v1", NamedPorts: "web=8001", ServiceAccount: "sa1",
-		Families: pick(d, class.IPv4, class.IPv4, class.IPv4|class.IPv6), Interception: pick(d, "REDIRECT", "REDIRECT", "NONE"), Unprivileged: d.IntN(2) == 0,
+		Families: pick(d, class.IPv4, class.IPv4, class.IPv4|class.IPv6), Interception: pick(d, "REDIRECT", "TPROXY", "NONE"), Unprivileged: d.IntN(2) == 0,
 	}
 	return c
 }

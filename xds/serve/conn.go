@@ -259,11 +259,14 @@ func (c *conn) answerSotw(t *typeState, res *typeResources) bool {
 	out := &discoveryv3.DiscoveryResponse{TypeUrl: t.pending.sotw.GetTypeUrl()}
 	returned, versions := map[string]string{}, ""
 	for _, name := range names {
-		if r := res.resources[name]; r != nil {
-			out.Resources = append(out.Resources, r.Resource)
-			returned[name] = r.Version
-			versions += name + "=" + r.Version + ";"
+		r := res.resources[name]
+		if r == nil {
+			returned[name] = "" // answered, as absent: its acknowledgement asks for nothing
+			continue
 		}
+		out.Resources = append(out.Resources, r.Resource)
+		returned[name] = r.Version
+		versions += name + "=" + r.Version + ";"
 	}
 	out.VersionInfo = shortHash(versions)
 	unchanged := t.synced && out.VersionInfo == t.pending.sotw.GetVersionInfo() && sameNames(t.pending.subscription)

@@ -26,6 +26,7 @@ type Plane struct {
 	changed chan struct{}
 	state   map[string]map[string]*discoveryv3.Resource
 	answers []*discoveryv3.DeltaDiscoveryRequest
+	states  []*discoveryv3.DiscoveryRequest
 	version int
 	addr    string
 	srv     *grpc.Server
@@ -122,21 +123,7 @@ func (p *Plane) Requests() []*discoveryv3.DeltaDiscoveryRequest {
 // DeltaAggregatedResources sends the state of each type that is subscribed to, and then
 // differences.
 func (p *Plane) DeltaAggregatedResources(ads grpc.BidiStreamingServer[discoveryv3.DeltaDiscoveryRequest, discoveryv3.DeltaDiscoveryResponse]) error {
-	in := make(chan *discoveryv3.DeltaDiscoveryRequest)
-	go func() {
-		defer close(in)
-		for {
-			msg, err := ads.Recv()
-			if err != nil {
-				return
-			}
-			select {
-			case in <- msg:
-			case <-ads.Context().Done():
-				return
-			}
-		}
-	}()
+	in := receive(ads.Context(), ads.Recv)
 	held, nonce := map[string]map[string]string{}, 0
 	for {
 		p.mu.Lock()

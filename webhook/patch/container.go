@@ -1,4 +1,4 @@
-package webhook
+package patch
 
 import (
 	"reflect"
@@ -8,7 +8,7 @@ import (
 
 // changeContainer patches a container of the user's. What injection changes there is that
 // probes and hooks become requests to the agent; anything else is compared as JSON.
-func (p *patcher) changeContainer(at place, from, to *corev1.Container) {
+func (p *Writer) changeContainer(at place, from, to *corev1.Container) {
 	rest := *to
 	rest.ReadinessProbe = withHandler(to.ReadinessProbe, from.ReadinessProbe)
 	rest.LivenessProbe = withHandler(to.LivenessProbe, from.LivenessProbe)
@@ -101,7 +101,7 @@ func hookHandler(h *corev1.LifecycleHandler) *corev1.ProbeHandler {
 
 // container writes a new container. Of an injected one, variables and mounts are most of it,
 // and most of them are fragments.
-func (p *patcher) container(c *corev1.Container) {
+func (p *Writer) container(c *corev1.Container) {
 	p.rest = *c
 	p.rest.Env, p.rest.VolumeMounts = nil, nil
 	p.encode(&p.rest)
@@ -127,7 +127,7 @@ func (p *patcher) container(c *corev1.Container) {
 }
 
 // variable writes a variable. The conversion stops compiling when Kubernetes adds a field.
-func (p *patcher) variable(e *corev1.EnvVar) {
+func (p *Writer) variable(e *corev1.EnvVar) {
 	v := struct {
 		Name, Value string
 		ValueFrom   *corev1.EnvVarSource
@@ -149,7 +149,7 @@ func (p *patcher) variable(e *corev1.EnvVar) {
 	p.raw("}")
 }
 
-func (p *patcher) mounts(list []corev1.VolumeMount) {
+func (p *Writer) mounts(list []corev1.VolumeMount) {
 	if known, ok := p.known.mounts[mountsOf(list)]; ok {
 		p.raw(known)
 		return
@@ -158,7 +158,7 @@ func (p *patcher) mounts(list []corev1.VolumeMount) {
 }
 
 // volume writes a new volume.
-func (p *patcher) volume(v *corev1.Volume) {
+func (p *Writer) volume(v *corev1.Volume) {
 	if known, ok := p.known.volumes[*v]; ok {
 		p.raw(known)
 		return

@@ -1,4 +1,4 @@
-package webhook
+package patch
 
 import (
 	"encoding/json"
@@ -11,10 +11,10 @@ import (
 	"github.com/sluicemesh/sluice/webhook/render"
 )
 
-// fragments are parts of injected pods that are the same in all of them, as JSON. They are
+// Fragments are parts of injected pods that are the same in all of them, as JSON. They are
 // found by what they point to, so that a hit says that the part is the very same; what
 // render makes for one pod only is encoded. The zero value knows nothing.
-type fragments struct {
+type Fragments struct {
 	volumes map[corev1.Volume]string
 	sources map[*corev1.EnvVarSource]string
 	mounts  map[mountsKey]string
@@ -28,9 +28,10 @@ type mountsKey struct {
 
 func mountsOf(list []corev1.VolumeMount) mountsKey { return mountsKey{&list[0], len(list)} }
 
-// learn injects a pod twice and keeps what both results point to.
-func learn(defaults *params.Defaults) (fragments, error) {
-	out := fragments{
+// Learn injects a pod twice and keeps what both results point to. The error is one of
+// encoding.
+func Learn(defaults *params.Defaults) (Fragments, error) {
+	out := Fragments{
 		volumes: map[corev1.Volume]string{}, sources: map[*corev1.EnvVarSource]string{}, mounts: map[mountsKey]string{},
 	}
 	one, two := sample(defaults), sample(defaults)
@@ -40,7 +41,7 @@ func learn(defaults *params.Defaults) (fragments, error) {
 	for i, v := range one.Spec.Volumes {
 		if v == two.Spec.Volumes[i] {
 			if err := keep(out.volumes, v, v); err != nil {
-				return fragments{}, err
+				return Fragments{}, err
 			}
 		}
 	}
@@ -49,13 +50,13 @@ func learn(defaults *params.Defaults) (fragments, error) {
 		for j, e := range c.Env {
 			if e.ValueFrom != nil && e.ValueFrom == other[i].Env[j].ValueFrom {
 				if err := keep(out.sources, e.ValueFrom, e.ValueFrom); err != nil {
-					return fragments{}, err
+					return Fragments{}, err
 				}
 			}
 		}
 		if len(c.VolumeMounts) > 0 && mountsOf(c.VolumeMounts) == mountsOf(other[i].VolumeMounts) {
 			if err := keep(out.mounts, mountsOf(c.VolumeMounts), c.VolumeMounts); err != nil {
-				return fragments{}, err
+				return Fragments{}, err
 			}
 		}
 	}

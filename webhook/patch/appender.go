@@ -1,4 +1,4 @@
-package webhook
+package patch
 
 import (
 	"encoding/json"

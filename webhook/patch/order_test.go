@@ -1,4 +1,4 @@
-package webhook
+package patch
 
 import (
 	"encoding/json"
@@ -70,7 +70,7 @@ func patchOfNames(t *testing.T, from, to []string) []byte {
 		}
 		return out
 	}
-	patch, err := new(patcher).patch(pod(from), pod(to), fragments{})
+	patch, err := new(Writer).Native(pod(from), pod(to), Fragments{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,4 +93,13 @@ func patchOfNames(t *testing.T, from, to []string) []byte {
 		t.Errorf("%v → %v: %s gives another list (-want +got):\n%s", from, to, patch, diff)
 	}
 	return patch
+}
+
+func encoded(t *testing.T, v any) []byte {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }

@@ -1,4 +1,4 @@
-package webhook
+package patch
 
 import (
 	"fmt"
@@ -9,14 +9,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// patcher writes a JSON patch, step by step, into memory that it keeps for the next one.
-type patcher struct {
+// Writer writes a JSON patch, step by step, into memory that it keeps for the next one. The
+// zero value is ready; it serves one pod at a time.
+type Writer struct {
 	appender // the steps so far, without the closing bracket; the last one is open
 	path     []byte
 	keys     []string
 	from, to names
 	now      []string // names as they are after the steps so far
-	known    fragments
+	known    Fragments
 	rest     corev1.Container
 }
 
@@ -32,14 +33,14 @@ type place struct {
 	field string // with its slash; empty for the element itself
 }
 
-func (p *patcher) reset(known fragments) {
+func (p *Writer) reset(known Fragments) {
 	p.appender.reset()
 	p.known = known
 	p.out = append(p.out, '[')
 }
 
-// forget drops what belongs to the pods, and lists that are too long to be kept.
-func (p *patcher) forget() {
+// Forget drops what belongs to the pods, and lists that are too long to be kept.
+func (p *Writer) Forget() {
 	for _, list := range []*[]string{&p.keys, &p.from.list, &p.to.list, &p.now} {
 		clear((*list)[:cap(*list)])
 		if cap(*list) > maxNames {
@@ -47,11 +48,14 @@ func (p *patcher) forget() {
 		}
 	}
 	p.from.at, p.to.at = nil, nil
-	p.known, p.rest = fragments{}, corev1.Container{}
+	p.known, p.rest = Fragments{}, corev1.Container{}
 }
 
+// Kept returns how many bytes the writer holds on to.
+func (p *Writer) Kept() int { return cap(p.out) }
+
 // finish closes the patch.
-func (p *patcher) finish() ([]byte, error) {
+func (p *Writer) finish() ([]byte, error) {
 	if p.err != nil {
 		return nil, fmt.Errorf("create patch: %w", p.err)
 	}
@@ -63,7 +67,7 @@ func (p *patcher) finish() ([]byte, error) {
 }
 
 // step begins a step; where it adds or replaces something, the value has to follow.
-func (p *patcher) step(op string, at place) {
+func (p *Writer) step(op string, at place) {
 	p.path = append(p.path[:0], at.path...)
 	if at.index != whole {
 		p.path = strconv.AppendInt(append(p.path, '/'), int64(at.index), 10)
@@ -73,7 +77,7 @@ func (p *patcher) step(op string, at place) {
 }
 
 // move takes an element of a list to another place; atEnd stands for the end.
-func (p *patcher) move(path string, from, to int) {
+func (p *Writer) move(path string, from, to int) {
 	at := place{path: path, index: to}
 	if to == atEnd {
 		at = place{path: path, index: whole, field: "/-"}
@@ -86,13 +90,13 @@ func (p *patcher) move(path string, from, to int) {
 }
 
 // keyStep is step for a key of a map.
-func (p *patcher) keyStep(op, path, key string) {
+func (p *Writer) keyStep(op, path, key string) {
 	p.path = append(append(p.path[:0], path...), '/')
 	p.path = append(p.path, escape(key)...)
 	p.open(op)
 }
 
-func (p *patcher) open(op string) {
+func (p *Writer) open(op string) {
 	if len(p.out) > 1 {
 		p.out = append(p.out, '}', ',')
 	}

@@ -1,4 +1,10 @@
-package webhook
+// Package patch writes the difference between a pod as it came and the injected one as a
+// JSON patch (RFC 6902).
+//
+// It knows what injection edits and compares nothing else, so that the usual pod costs no
+// second encoding; parts that all injected pods share are encoded once (Fragments). Pods
+// that templates had a say in are compared whole. It decides nothing and is pure.
+package patch
 
 import (
 	"maps"
@@ -8,46 +14,46 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// patch returns the steps from one pod to the other as a JSON patch (RFC 6902), nil when
+// Native returns the steps from one pod to the other as a JSON patch (RFC 6902), nil when
 // there are none. The result is p's and lasts until the next call. known are parts that
 // need not be encoded again.
 //
 // Containers, volumes and secrets are matched by name, so that an element of the user's is
 // never rewritten into another one: a field that this program does not know stays with the
 // element it belongs to. Only what injection edits is compared.
-func (p *patcher) patch(from, to *corev1.Pod, known fragments) ([]byte, error) {
+func (p *Writer) Native(from, to *corev1.Pod, known Fragments) ([]byte, error) {
 	p.edits(from, to, known)
 	return p.finish()
 }
 
 // edits writes the steps for what injection itself edits.
-func (p *patcher) edits(from, to *corev1.Pod, known fragments) {
+func (p *Writer) edits(from, to *corev1.Pod, known Fragments) {
 	p.reset(known)
 	p.stringMap("/metadata/labels", from.Labels, to.Labels)
 	p.stringMap("/metadata/annotations", from.Annotations, to.Annotations)
 	containers := named[corev1.Container]{
 		name:   func(c *corev1.Container) string { return c.Name },
-		change: (*patcher).changeContainer,
-		write:  (*patcher).container,
+		change: (*Writer).changeContainer,
+		write:  (*Writer).container,
 	}
 	containers.list(p, "/spec/initContainers", from.Spec.InitContainers, to.Spec.InitContainers)
 	containers.list(p, "/spec/containers", from.Spec.Containers, to.Spec.Containers)
 	volumes := named[corev1.Volume]{
 		name:   func(v *corev1.Volume) string { return v.Name },
-		change: (*patcher).changeVolume,
-		write:  (*patcher).volume,
+		change: (*Writer).changeVolume,
+		write:  (*Writer).volume,
 	}
 	volumes.list(p, "/spec/volumes", from.Spec.Volumes, to.Spec.Volumes)
 	secrets := named[corev1.LocalObjectReference]{
 		name:   func(r *corev1.LocalObjectReference) string { return r.Name },
-		change: func(*patcher, place, *corev1.LocalObjectReference, *corev1.LocalObjectReference) {}, // nothing but the name
-		write:  func(p *patcher, r *corev1.LocalObjectReference) { p.encode(r) },
+		change: func(*Writer, place, *corev1.LocalObjectReference, *corev1.LocalObjectReference) {}, // nothing but the name
+		write:  func(p *Writer, r *corev1.LocalObjectReference) { p.encode(r) },
 	}
 	secrets.list(p, "/spec/imagePullSecrets", from.Spec.ImagePullSecrets, to.Spec.ImagePullSecrets)
 	p.securityContext(from.Spec.SecurityContext, to.Spec.SecurityContext)
 }
 
-func (p *patcher) stringMap(path string, from, to map[string]string) {
+func (p *Writer) stringMap(path string, from, to map[string]string) {
 	if len(from) == 0 {
 		if len(to) > 0 {
 			p.step("add", place{path: path, index: whole})
@@ -77,7 +83,7 @@ func (p *patcher) stringMap(path string, from, to map[string]string) {
 	}
 }
 
-func (p *patcher) securityContext(from, to *corev1.PodSecurityContext) {
+func (p *Writer) securityContext(from, to *corev1.PodSecurityContext) {
 	at := place{path: "/spec/securityContext", index: whole}
 	switch {
 	case reflect.DeepEqual(from, to):
@@ -93,12 +99,12 @@ func (p *patcher) securityContext(from, to *corev1.PodSecurityContext) {
 // new one is written.
 type named[T any] struct {
 	name   func(*T) string
-	change func(p *patcher, at place, from, to *T)
-	write  func(*patcher, *T)
+	change func(p *Writer, at place, from, to *T)
+	write  func(*Writer, *T)
 }
 
 // list patches a list whose elements have names.
-func (n named[T]) list(p *patcher, path string, from, to []T) {
+func (n named[T]) list(p *Writer, path string, from, to []T) {
 	switch {
 	case len(from) == 0 && len(to) == 0:
 		return
@@ -142,7 +148,7 @@ func (n named[T]) list(p *patcher, path string, from, to []T) {
 
 // bring moves elements until the named one is at i: itself, or those before it that have to
 // move.
-func (p *patcher) bring(path string, i int, name string, moves bool) {
+func (p *Writer) bring(path string, i int, name string, moves bool) {
 	if moves && p.now[i] != name {
 		from := i + slices.Index(p.now[i:], name)
 		p.move(path, from, i)
@@ -164,7 +170,7 @@ func (n named[T]) fill(names *names, list []T) {
 	names.prepare()
 }
 
-func (n named[T]) writeAll(p *patcher, list []T) {
+func (n named[T]) writeAll(p *Writer, list []T) {
 	p.out = append(p.out, '[')
 	for i := range list {
 		if i > 0 {
@@ -175,7 +181,7 @@ func (n named[T]) writeAll(p *patcher, list []T) {
 	p.out = append(p.out, ']')
 }
 
-func (p *patcher) changeVolume(at place, from, to *corev1.Volume) {
+func (p *Writer) changeVolume(at place, from, to *corev1.Volume) {
 	if *from != *to { // the same but for what is pointed to, mostly
 		p.element(at, from, to)
 	}

@@ -1,4 +1,4 @@
-package webhook
+package patch
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 // program does not know stay. A list that changed is replaced: in it nothing says which
 // element is which. It takes time in proportion to the element's size, and the same two
 // elements give the same steps.
-func (p *patcher) element(at place, from, to any) {
+func (p *Writer) element(at place, from, to any) {
 	if p.err != nil || reflect.DeepEqual(from, to) {
 		return
 	}
@@ -45,7 +45,7 @@ func generic(v any) (any, error) {
 // difference compares the members of two objects. It adds where it could replace: both
 // write the member, but adding does not ask for an old one, and an empty object or value
 // may be missing in what the API server sent.
-func (p *patcher) difference(at place, from, to any) {
+func (p *Writer) difference(at place, from, to any) {
 	a, isObject := from.(map[string]any)
 	b, stillIs := to.(map[string]any)
 	if !isObject || !stillIs || len(a) == 0 {
