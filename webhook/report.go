@@ -1,6 +1,8 @@
 package webhook
 
 import (
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/sluicemesh/sluice/webhook/notice"
 	"github.com/sluicemesh/sluice/webhook/policy"
 )
@@ -23,5 +25,8 @@ func (h *handler) report(r Request, dryRun bool, result Result) {
 		namespace = r.Pod.Namespace
 	}
 	n.Regarding = notice.Owner(namespace, r.Pod.OwnerReferences)
+	if n.Regarding.Kind == "Namespace" && r.Pod.Name != "" {
+		n.Related = &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: namespace, Name: r.Pod.Name}
+	}
 	h.notices.Post(n)
 }

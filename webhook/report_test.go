@@ -19,11 +19,16 @@ type recorded struct {
 	lines []string
 }
 
-func (r *recorded) Eventf(regarding, _ runtime.Object, kind, reason, action, note string, args ...any) {
+func (r *recorded) Eventf(regarding, related runtime.Object, kind, reason, action, note string, args ...any) {
 	ref := regarding.(*corev1.ObjectReference)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lines = append(r.lines, fmt.Sprintf("%s %s/%s: %s %s %s: %s", ref.Kind, ref.Namespace, ref.Name, kind, action, reason, fmt.Sprintf(note, args...)))
+	on := ref.Kind + " " + ref.Namespace + "/" + ref.Name
+	if related != nil {
+		pod := related.(*corev1.ObjectReference)
+		on += " (" + pod.Kind + " " + pod.Namespace + "/" + pod.Name + ")"
+	}
+	r.lines = append(r.lines, fmt.Sprintf("%s: %s %s %s: %s", on, kind, action, reason, fmt.Sprintf(note, args...)))
 }
 
 func (r *recorded) take() string {
@@ -46,6 +51,12 @@ func TestReports(t *testing.T) {
 		{
 			"left alone, bare", `"object":{"metadata":{"generateName":"web-7d-"},"spec":{"hostNetwork":true}}`,
 			"Namespace shop/shop: Normal Inject HostNetwork: " + why,
+		},
+		{
+			"refused, bare and named", `"object":{"metadata":{"name":"web","annotations":{"sidecar.istio.io/proxyCPU":"much"}},` +
+				`"spec":{"containers":[{"name":"app"}]}}`,
+			`Namespace shop/shop (Pod shop/web): Warning Inject InvalidAnnotation: Pod shop/web: metadata.annotations[sidecar.istio.io/proxyCPU]: ` +
+				`"much" is not a quantity, write a number with a unit such as 100m or 128Mi [InvalidAnnotation]`,
 		},
 		{"left alone, dry run", `"dryRun":true,"object":{"metadata":{"name":"web"},"spec":{"hostNetwork":true}}`, ""},
 		{"opted out", `"object":{"metadata":{"name":"web","labels":{"sidecar.istio.io/inject":"false"}}}`, ""},

@@ -15,6 +15,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/flowcontrol"
@@ -35,7 +36,10 @@ const (
 type Notice struct {
 	// Regarding is the object; its namespace is also the Event's.
 	Regarding corev1.ObjectReference
-	Warning   bool
+	// Related is the pod, where Regarding is the namespace that others share: the recorder
+	// takes Events of one object and reason for repetitions unless it differs. Nil for none.
+	Related *corev1.ObjectReference
+	Warning bool
 	// Reason is a stable UpperCamel code, Action what was tried, UpperCamel as well.
 	Reason, Action string
 	// Message is for the user; lines are joined, and beyond 1024 bytes it is cut.
@@ -88,7 +92,11 @@ func (b *Board) publish(n Notice, text string) {
 	if n.Warning {
 		kind = corev1.EventTypeWarning
 	}
-	b.recorder.Eventf(&n.Regarding, nil, kind, n.Reason, n.Action, "%s", text)
+	var related runtime.Object // not a nil pointer in an interface
+	if n.Related != nil {
+		related = n.Related
+	}
+	b.recorder.Eventf(&n.Regarding, related, kind, n.Reason, n.Action, "%s", text)
 }
 
 // Owner returns what a notice about a pod is attached to when the pod itself does not
