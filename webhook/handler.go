@@ -34,6 +34,8 @@ type handler struct {
 	log     *slog.Logger
 	buffers *bufferPool
 	notices *notice.Board // nil for no Events
+	// stopping is closed when the process was told to stop; nil for never.
+	stopping <-chan struct{}
 }
 
 // ServeHTTP implements http.Handler: one POST of an AdmissionReview, one answer.
@@ -61,6 +63,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	header := w.Header()
+	select {
+	case <-h.stopping:
+		// The caller takes another connection next, to another replica. A review that is sent
+		// at the moment its connection is closed from here is lost: the API server does not
+		// send it again.
+		header.Set("Connection", "close")
+	default:
+	}
 	header.Set("Content-Type", "application/json")
 	header.Set("Content-Length", strconv.Itoa(len(answer)))
 	if _, err := w.Write(answer); err != nil {

@@ -58,6 +58,27 @@ func post(t *testing.T, h http.Handler, path, contentType, body string) *httptes
 	return w
 }
 
+// TestStopping: a process that was told to stop still answers, and sends its callers to
+// another connection.
+func TestStopping(t *testing.T) {
+	review, err := os.ReadFile("testdata/review.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := testHandler(t)
+	stopping := make(chan struct{})
+	h.stopping = stopping
+	for _, want := range []string{"", "close"} {
+		w := post(t, h, "/inject", "application/json", string(review))
+		if got := w.Header().Get("Connection"); got != want || !readReview(t, w).Response.Allowed {
+			t.Errorf("Connection %q, answer %s; want %q and a pod", got, w.Body, want)
+		}
+		if want == "" {
+			close(stopping)
+		}
+	}
+}
+
 func readReview(t *testing.T, w *httptest.ResponseRecorder) admissionv1.AdmissionReview {
 	t.Helper()
 	if w.Code != http.StatusOK {

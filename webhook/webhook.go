@@ -51,6 +51,9 @@ type Config struct {
 	KeepBundles bool
 	// Authority is required.
 	Authority Authority
+	// Stopping is closed when the process was told to stop, some time before everything ends:
+	// callers are sent to other replicas from then on. May be nil.
+	Stopping <-chan struct{}
 	// Log is required.
 	Log *slog.Logger
 }
@@ -131,7 +134,7 @@ func Setup(mgr ctrl.Manager, cfg Config) error {
 	if cfg.Platform == openShift {
 		st.namespaces = &namespaces{annotations: map[string]map[string]string{}}
 	}
-	attach(server, &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool(), notices: notices}, serving)
+	attach(server, &handler{state: st, metrics: m, log: cfg.Log, buffers: newBufferPool(), notices: notices, stopping: cfg.Stopping}, serving)
 	server.Register("/ready", st)
 	runnables := []ctrlRunnable{
 		serving,

@@ -47,6 +47,7 @@ func discovery() *cobra.Command {
 				return fmt.Errorf("find the API server: %w", err)
 			}
 			hook := webhookConfig(cfg)
+			hook.Stopping = cmd.Context().Done()
 			cfg.Cache = webhook.CacheOptions(hook)
 			cfg.Extend = func(mgr ctrl.Manager, authority *ca.Authority) error {
 				hook.Authority = authority
