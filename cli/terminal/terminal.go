@@ -25,9 +25,6 @@ func New(out io.Writer) *Printer {
 	return &Printer{out: out, interactive: ok && term.IsTerminal(int(f.Fd()))}
 }
 
-// Println writes a line of its own.
-func (p *Printer) Println(args ...any) { fmt.Fprintln(p.out, args...) }
-
 // Step is one running step.
 type Step struct {
 	printer *Printer

@@ -47,11 +47,6 @@ type Decision struct {
 	Invalid string
 }
 
-// IgnoredNamespaces lists the namespaces that are never injected.
-func IgnoredNamespaces() []string {
-	return []string{metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease, localPathStorage}
-}
-
 // localPathStorage is where small clusters run the provisioner of their volumes.
 const localPathStorage = "local-path-storage"
 
