@@ -20,12 +20,14 @@ const (
 	zoneOfPod   = 2 // between the pod's other processes and the agent
 )
 
-// redirectsDNS reports whether queries of this family are sent to the agent.
-func (b *builder) redirectsDNS() bool {
-	return b.capturesDNS() && !slices.Contains(b.config.OutboundExcludePorts, dnsPort)
+// asksAgent reports whether queries of some family are sent to the agent. As in Istio this
+// decides in both families about queries over TCP that stay in the pod.
+func (b *builder) asksAgent() bool {
+	return b.config.RedirectDNS && (b.config.CaptureAllDNS || len(b.config.DNSServers) > 0) &&
+		!slices.Contains(b.config.OutboundExcludePorts, dnsPort)
 }
 
-// capturesDNS reports whether queries of this family are to be captured. That ports are
+// capturesDNS reports whether queries of this family are to be captured. That their port is
 // excluded beats it, but for the zones.
 func (b *builder) capturesDNS() bool {
 	return b.config.RedirectDNS && (b.config.CaptureAllDNS || len(b.servers()) > 0)
@@ -35,6 +37,7 @@ func (b *builder) capturesDNS() bool {
 func (b *builder) servers() []netip.Prefix {
 	var out []netip.Prefix
 	for _, a := range b.config.DNSServers {
+		a = a.Unmap().WithZone("")
 		out = append(out, netip.PrefixFrom(a, a.BitLen()))
 	}
 	return b.ours(out)
@@ -43,7 +46,7 @@ func (b *builder) servers() []netip.Prefix {
 // queries plans the way of DNS queries to the agent, whatever interface they would leave
 // by. Queries over UDP meet the rules before it as well: those decide who is left alone.
 func (b *builder) queries() {
-	if !b.redirectsDNS() {
+	if !b.asksAgent() || !b.capturesDNS() {
 		return
 	}
 	b.add(rule.Output, "dns", rule.Jump(rule.Outbound), rule.UDP(), rule.ToPort(dnsPort))

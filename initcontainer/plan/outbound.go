@@ -18,7 +18,7 @@ func (b *builder) outbound() {
 		b.add(rule.Outbound, "exclude-interface", rule.Return(), rule.Leaving(link))
 	}
 	b.excludedPorts(rule.Outbound)
-	if !b.tproxy || b.capturesLoopback() || b.redirectsDNS() { // else it is left alone as local anyway
+	if !b.tproxy || b.capturesLoopback() || b.asksAgent() { // else it is left alone as local anyway
 		b.add(rule.Outbound, "proxy-to-application", rule.Return(), rule.From(ProxySource(b.family)), rule.OverLoopback())
 	}
 	b.proxy()
@@ -34,7 +34,7 @@ func (b *builder) local() {
 	switch {
 	case b.capturesLoopback():
 		b.add(rule.Outbound, "localhost", rule.Return(), rule.To(b.localhost()))
-	case b.redirectsDNS() && !b.config.CaptureAllDNS:
+	case b.asksAgent() && !b.config.CaptureAllDNS:
 		// As in Istio, a query to a server in the pod that resolv.conf does not list is a
 		// connection like those to other hosts, except to localhost.
 		b.add(rule.Outbound, "local", rule.Return(), rule.OverLoopback(), rule.TCP(), rule.ToPort(dnsPort).Negate())
@@ -72,7 +72,7 @@ func IgnoresGuests(c capture.Config) bool {
 // mangle sees to it (see marks).
 func (b *builder) proxy() {
 	if !b.tproxy {
-		if b.redirectsDNS() && b.config.TunnelPort != dnsPort {
+		if b.asksAgent() && b.config.TunnelPort != dnsPort {
 			for _, owner := range b.owners() {
 				b.add(rule.Outbound, "agent-query", rule.Return(), rule.TCP(), rule.ToPort(dnsPort), owner)
 			}
@@ -81,7 +81,7 @@ func (b *builder) proxy() {
 			b.add(rule.Outbound, "call-to-self", rule.Jump(rule.InRedirect), append(b.selfCall(), owner)...)
 		}
 	}
-	if b.tproxy || b.localhost().Contains(ProxySource(b.family).Addr()) {
+	if b.tproxy || b.localhost().Contains(ProxySource(b.family).Addr()) || b.config.TunnelPort == ports.ValidationProbe {
 		// The check of an unprivileged container, whose listener cannot be transparent, needs
 		// one address that is always redirected.
 		for _, owner := range b.owners() {

@@ -35,7 +35,7 @@ func (b *builder) marks() {
 	}
 	b.each(rule.Outbound, "proxy-to-application", rule.Return(), rule.From(ProxySource(b.family)), rule.OverLoopback())
 	b.each(rule.Outbound, "validation", rule.Return(), b.probe()...)
-	if b.redirectsDNS() && b.config.TunnelPort != dnsPort {
+	if b.asksAgent() && b.config.TunnelPort != dnsPort {
 		b.each(rule.Outbound, "agent-query", rule.Return(), rule.TCP(), rule.ToPort(dnsPort))
 	}
 	for _, owner := range b.owners() {
