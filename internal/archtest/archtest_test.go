@@ -52,7 +52,7 @@ var allowed = map[string][]string{
 	"xds/debug":        {"xds/serve", "xds/compile", "xds/class", "xds/envoy"},
 	"xds/auth":         {},
 	"xds/ca":           {},
-	"internal/capture": {"internal/problem", "internal/ports"},
+	"internal/capture": {"internal/problem", "internal/ports", "internal/meta"},
 }
 
 // pure lists the folders whose packages compute and do nothing else.
