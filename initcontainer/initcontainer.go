@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluicemesh/sluice/internal/capture"
 
+	"github.com/sluicemesh/sluice/initcontainer/apply/nft"
 	"github.com/sluicemesh/sluice/initcontainer/host"
 	"github.com/sluicemesh/sluice/initcontainer/plan"
 	"github.com/sluicemesh/sluice/initcontainer/probe"
@@ -121,9 +122,22 @@ func (c Config) print(families host.Families) error {
 		list = append(list, rule.IPv6)
 	}
 	for _, f := range list {
-		if _, err := fmt.Fprintf(c.Out, "# %s\n%s", f, c.wanted(f).Text(f)); err != nil {
+		text, err := c.text(f)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(c.Out, "# %s\n%s", f, text); err != nil {
 			return fmt.Errorf("print %s rules: %w", f, err)
 		}
 	}
 	return nil
+}
+
+// text is what would be loaded for one family, in the words of the backend.
+func (c Config) text(f rule.Family) (string, error) {
+	p := c.wanted(f)
+	if c.Options.NativeNftables {
+		return nft.Text(f, p.Rules)
+	}
+	return p.Text(f), nil
 }
