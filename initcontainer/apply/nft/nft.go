@@ -63,15 +63,17 @@ func (k *Kernel) Listing(ctx context.Context, f rule.Family) (rule.Listing, erro
 }
 
 // Swap turns from, which must be what Read returned, into to, in one transaction for all
-// tables of both families. Each chain of the kernel answers with the old rules or the new
-// ones, never with a mixture or none. Where connections that a redirection captured are to
-// be captured by diversion, or the other way round, both are in force for a moment: a
-// packet that met the old rules of one table may meet the new ones of the next.
+// tables of both families. Each table answers a packet with the old rules or the new ones,
+// never with a mixture or none. Where inbound connections that were redirected are to be
+// diverted, or the other way round, it takes two: see stages.
 //
-// On an error nothing has changed, or all is as in that moment. It fails when another
+// On an error nothing has changed, or both ways are in force. It fails when another
 // program has changed the interception's rules since they were read.
 func (k *Kernel) Swap(ctx context.Context, from, to map[rule.Family]rule.Sets) error {
-	for _, stage := range stages(from, to) {
+	for i, stage := range stages(from, to) {
+		if i > 0 {
+			settle()
+		}
 		if err := k.load(ctx, from, stage); err != nil {
 			return fmt.Errorf("load nftables: %w", err)
 		}
