@@ -21,7 +21,10 @@ import (
 
 // Kernel is nf_tables as seen from here. It remembers what it read, until something
 // changes. It is not for use by several goroutines at once. The zero Kernel is ready.
-type Kernel struct{ last *snapshot }
+type Kernel struct {
+	last *snapshot
+	buf  []byte
+}
 
 // families lists the two, for whom all is done alike.
 func families() []rule.Family { return []rule.Family{rule.IPv4, rule.IPv6} }
@@ -87,7 +90,7 @@ func (k *Kernel) load(ctx context.Context, from, to map[rule.Family]rule.Sets) e
 		if !sameSets(s.sets(), from) {
 			return errors.New("the interception's rules are not what they were when they were read: something else changes them")
 		}
-		b, err := newBatch(s, to)
+		b, err := k.newBatch(s, to)
 		if err != nil {
 			return err
 		}
