@@ -103,7 +103,7 @@ func (c Config) loadFamilies(ctx context.Context, families []rule.Family) error 
 }
 
 func (r *run) routing(f rule.Family) apply.Routing {
-	return apply.Routing{Family: f, Mark: plan.InboundMark, Table: plan.LocalTable}
+	return apply.Routing{Family: f, Mark: r.Capture.TProxyMark, Table: r.Capture.TProxyTable}
 }
 
 // apply tries the targets until one holds what is wanted, which it proves by reading the
