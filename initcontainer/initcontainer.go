@@ -23,12 +23,14 @@ import (
 	"github.com/sluicemesh/sluice/initcontainer/rule"
 )
 
-// Config is what Run needs. All fields must be set.
+// Config is what Run needs. All fields but Resolvers must be set.
 type Config struct {
 	Capture capture.Config
 	Options capture.Options
 	Log     *slog.Logger
 	Out     io.Writer // where a dry run prints the rules
+	// Resolvers is the file that lists the pod's servers for DNS; "" is the usual one.
+	Resolvers string
 }
 
 // Run makes the kernel hold the rules of c.Capture and no others of ours, in IPv4 and,
@@ -43,16 +45,23 @@ type Config struct {
 // With Options.SkipApply no rule is read or written. With Options.Validate the rules in
 // force, then another program's, must capture a connection; the error is a
 // *probe.NotCaptured if they do not.
+//
+// With Options.NetworkNamespace it acts on that namespace instead of the calling thread's.
 func Run(ctx context.Context, c Config) error {
+	if file := c.Options.NetworkNamespace; file != "" {
+		return host.Within(file, func() error { return c.here(ctx) })
+	}
+	return c.here(ctx)
+}
+
+func (c Config) here(ctx context.Context) error {
 	// Namespaces belong to threads. Children are started from this one, too.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := c.Capture.Validate(); err != nil && !c.Options.CleanupOnly {
 		return err
 	}
-	for _, note := range c.Options.Notes {
-		c.Log.Warn("setting without effect", "note", note)
-	}
+	c = c.completed()
 	start := time.Now()
 	families, err := host.ReadFamilies()
 	if err != nil {

@@ -49,7 +49,7 @@ func (c Config) step(ctx context.Context, f rule.Family) (step, error) {
 	}
 	s := step{
 		tables:  apply.Tables{Tool: tool},
-		routing: apply.Routing{Family: f, Mark: plan.InboundMark, Table: plan.LocalTable},
+		routing: apply.Routing{Family: f, Mark: c.Capture.TProxyMark, Table: c.Capture.TProxyTable},
 		want:    c.wanted(f),
 	}
 	if tool.Ours || s.want.RouteMarked || c.Options.CleanupOnly {

@@ -27,7 +27,7 @@ func (b *builder) inbound() {
 	add, leaf := b.add, rule.InRedirect
 	if b.tproxy {
 		add, leaf = b.each, rule.Divert
-		add(rule.Inbound, "call-to-self", rule.Jump(leaf), rule.TCP(), rule.Marked(SelfMark))
+		add(rule.Inbound, "call-to-self", rule.Jump(leaf), rule.TCP(), rule.Marked(b.selfMark()))
 	}
 	list := b.inboundRules(leaf)
 	if len(list) > 0 {

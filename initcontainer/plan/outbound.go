@@ -18,18 +18,30 @@ func (b *builder) outbound() {
 		b.add(rule.Outbound, "exclude-interface", rule.Return(), rule.Leaving(link))
 	}
 	b.excludedPorts(rule.Outbound)
-	if !b.tproxy || b.capturesLoopback() { // else it is left alone as local anyway
+	if !b.tproxy || b.capturesLoopback() || b.asksAgent() { // else it is left alone as local anyway
 		b.add(rule.Outbound, "proxy-to-application", rule.Return(), rule.From(ProxySource(b.family)), rule.OverLoopback())
 	}
 	b.proxy()
 	b.ownerGroups()
-	if !b.capturesLoopback() {
-		b.add(rule.Outbound, "local", rule.Return(), rule.OverLoopback())
-	} else {
-		b.add(rule.Outbound, "localhost", rule.Return(), rule.To(b.localhost()))
-	}
+	b.queries()
+	b.local()
 	b.destinations(rule.Outbound)
 	b.add(rule.Output, "outbound", rule.Jump(rule.Outbound), rule.TCP())
+}
+
+// local leaves alone what stays in the pod.
+func (b *builder) local() {
+	switch {
+	case b.capturesLoopback():
+		b.add(rule.Outbound, "localhost", rule.Return(), rule.To(b.localhost()))
+	case b.asksAgent() && !b.config.CaptureAllDNS:
+		// As in Istio, a query to a server in the pod that resolv.conf does not list is a
+		// connection like those to other hosts, except to localhost.
+		b.add(rule.Outbound, "local", rule.Return(), rule.OverLoopback(), rule.TCP(), rule.ToPort(dnsPort).Negate())
+		b.add(rule.Outbound, "localhost", rule.Return(), rule.To(b.localhost()))
+	default:
+		b.add(rule.Outbound, "local", rule.Return(), rule.OverLoopback())
+	}
 }
 
 // guests plans what enters by virtual interfaces: a virtual machine or container in the
@@ -60,13 +72,16 @@ func IgnoresGuests(c capture.Config) bool {
 // mangle sees to it (see marks).
 func (b *builder) proxy() {
 	if !b.tproxy {
+		if b.asksAgent() && b.config.TunnelPort != dnsPort {
+			for _, owner := range b.owners() {
+				b.add(rule.Outbound, "agent-query", rule.Return(), rule.TCP(), rule.ToPort(dnsPort), owner)
+			}
+		}
 		for _, owner := range b.owners() {
-			b.add(rule.Outbound, "call-to-self", rule.Jump(rule.InRedirect),
-				rule.To(b.localhost()).Negate(), rule.OverLoopback(), rule.TCP(),
-				rule.ToPort(b.config.TunnelPort).Negate(), owner)
+			b.add(rule.Outbound, "call-to-self", rule.Jump(rule.InRedirect), append(b.selfCall(), owner)...)
 		}
 	}
-	if b.tproxy || b.localhost().Contains(ProxySource(b.family).Addr()) {
+	if b.tproxy || b.localhost().Contains(ProxySource(b.family).Addr()) || b.config.TunnelPort == ports.ValidationProbe {
 		// The check of an unprivileged container, whose listener cannot be transparent, needs
 		// one address that is always redirected.
 		for _, owner := range b.owners() {
@@ -75,6 +90,14 @@ func (b *builder) proxy() {
 	}
 	for _, owner := range b.owners() {
 		b.add(rule.Outbound, "proxy", rule.Return(), owner)
+	}
+}
+
+// selfCall matches the connections of a process to its own pod that the proxy's own must
+// make through the inbound listener.
+func (b *builder) selfCall() []rule.Match {
+	return []rule.Match{
+		rule.To(b.localhost()).Negate(), rule.OverLoopback(), rule.TCP(), rule.ToPort(b.config.TunnelPort).Negate(),
 	}
 }
 

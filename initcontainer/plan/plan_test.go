@@ -3,6 +3,7 @@ package plan
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -19,8 +20,9 @@ import (
 func TestBuild(t *testing.T) {
 	golden.Run(t, "testdata", "yaml", "rules", func(t *testing.T, in []byte) []byte {
 		var input struct {
-			Args []string          `json:"args"`
-			Env  map[string]string `json:"env"`
+			Args    []string          `json:"args"`
+			Env     map[string]string `json:"env"`
+			Servers []netip.Addr      `json:"servers"` // what resolv.conf lists
 		}
 		if err := yaml.UnmarshalStrict(in, &input); err != nil {
 			t.Fatal(err)
@@ -29,6 +31,7 @@ func TestBuild(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		config.DNSServers = input.Servers
 		var out bytes.Buffer
 		for _, f := range []rule.Family{rule.IPv4, rule.IPv6} {
 			fmt.Fprintf(&out, "# %s\n%s", f, Build(config, f).Text(f))
