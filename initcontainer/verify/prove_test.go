@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -17,7 +18,14 @@ func parse(t testing.TB, line string) capture.Config {
 	t.Helper()
 	var args []string
 	env := map[string]string{}
+	var servers []netip.Addr
 	for word := range strings.SplitSeq(line, " ") {
+		if list, ok := strings.CutPrefix(word, "SERVERS="); ok {
+			for name := range strings.SplitSeq(list, ",") {
+				servers = append(servers, netip.MustParseAddr(name))
+			}
+			continue
+		}
 		if name, value, ok := strings.Cut(word, "="); ok && !strings.HasPrefix(word, "-") {
 			env[name] = value
 		} else {
@@ -28,7 +36,7 @@ func parse(t testing.TB, line string) capture.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.TProxyMark = capture.DefaultTProxyMark
+	c.DNSServers = servers // which are not an option but what resolv.conf lists
 	return c
 }
 
@@ -61,6 +69,15 @@ var lines = []string{
 	"-m TPROXY -i * -b * -k net1",
 	"-i * -b * -c eth9 INVALID_DROP=true",
 	"-m TPROXY -i * -b * -c eth9,lo INVALID_DROP=true",
+	"-i * -b * --redirect-dns --capture-all-dns",
+	"-i * -b * --redirect-dns SERVERS=10.96.0.10,fd00::10,127.0.0.53",
+	"-i 127.0.0.0/8,10.0.0.0/8 -b * --redirect-dns SERVERS=10.96.0.10",
+	"-i * -o 53,80 -b * --redirect-dns --capture-all-dns",
+	"-m TPROXY -t 17 -r 18 -i * -b * --redirect-dns --capture-all-dns",
+	"-m TPROXY -i 10.0.0.0/8 -b * --redirect-dns SERVERS=10.96.0.10,fd00::10 -c net1 -k net2",
+	"-i * -b * --redirect-dns --capture-all-dns ISTIO_OUTBOUND_OWNER_GROUPS=7,888 -u 1337,0 -g 1338",
+	"-i * -b * --redirect-dns --capture-all-dns ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE=7,888 INVALID_DROP=true",
+	"-i * -b * --redirect-dns SERVERS=10.96.0.10 ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR=127.0.0.0/8 -e 53",
 }
 
 func TestPlansAreProven(t *testing.T) {
