@@ -186,6 +186,88 @@ func testTrace(t *testing.T) {
 	}
 }
 
+// probedPod is an application that the kubelet asks in every way that needs no server of its
+// own kind, while all its ports are captured, and a Job whose rules are nftables' own.
+const probedPod = `
+apiVersion: v1
+kind: Pod
+metadata: {name: probed}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: demoapp
+    image: ghcr.io/sluicemesh/demoapp:1.0
+    imagePullPolicy: IfNotPresent
+    env: [{name: PORT, value: "7171"}]
+    startupProbe: {tcpSocket: {port: 7171}, periodSeconds: 1}
+    readinessProbe: {httpGet: {path: /readyz, port: 7171}, periodSeconds: 1}
+    livenessProbe: {httpGet: {path: /livez, port: 7171}, periodSeconds: 1, failureThreshold: 1}
+  - name: sleep
+    image: ghcr.io/sluicemesh/sleep:1.0
+    imagePullPolicy: IfNotPresent
+    command: [sleep, infinity]
+    livenessProbe: {exec: {command: ["true"]}, periodSeconds: 1, failureThreshold: 1}
+    readinessProbe: {tcpSocket: {port: 7171}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: unready}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: demoapp
+    image: ghcr.io/sluicemesh/demoapp:1.0
+    imagePullPolicy: IfNotPresent
+    env: [{name: PORT, value: "7171"}]
+    readinessProbe: {httpGet: {path: /none, port: 7171}, periodSeconds: 1}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once}
+spec:
+  backoffLimit: 0
+  template:
+    metadata:
+      annotations: {%s}
+    spec:
+      restartPolicy: Never
+      containers:
+      - name: sleep
+        image: ghcr.io/sluicemesh/sleep:1.0
+        imagePullPolicy: IfNotPresent
+        command: [curl, -sSf, --max-time, "10", "http://httpbin.default:8000/headers"]
+`
+
+// TestKubeletAndCapture: probes reach the application through the agent, whose port is left
+// alone, and say the truth; a Job with a proxy ends.
+func TestKubeletAndCapture(t *testing.T) {
+	must(t, st.Namespace(t.Context(), interceptionSpace, true))
+	apply(t, interceptionSpace, fmt.Sprintf(probedPod, metadata(`NATIVE_NFTABLES: 'true'`)))
+	kubectl(t, "-n", interceptionSpace, "wait", "--for=condition=Ready", "pod/probed", "--timeout=60s")
+	kubectl(t, "-n", interceptionSpace, "wait", "--for=condition=Complete", "job/once", "--timeout=60s")
+	if out := kubectl(t, "-n", interceptionSpace, "logs", "job/once", "-c", "sleep"); !strings.Contains(out, "URI=spiffe://cluster.local/ns/"+interceptionSpace) {
+		t.Errorf("the Job's call passed no proxy: %s", out)
+	}
+	const ports = `jsonpath={.spec.containers[*].startupProbe.httpGet.port} {.spec.containers[*].readinessProbe.httpGet.port} {.spec.containers[*].livenessProbe.httpGet.port}`
+	if got := kubectl(t, "-n", interceptionSpace, "get", "pod", "probed", "-o", ports); got != "15020 15020 15020 15020" {
+		t.Errorf("probes ask ports %q, want those of TCP and HTTP at the agent", got)
+	}
+	const state = `jsonpath={.status.containerStatuses[?(@.name=="demoapp")].restartCount} {.status.containerStatuses[?(@.name=="demoapp")].ready}`
+	if got := kubectl(t, "-n", interceptionSpace, "get", "pod", "probed", "-o", state); got != "0 true" {
+		t.Errorf("restarts and readiness are %q", got)
+	}
+	eventually(t, func(ctx context.Context) error { // the kubelet has asked, and was told the application's answer
+		out, err := st.Kubectl(ctx, "-n", interceptionSpace, "get", "events", "--field-selector=involvedObject.name=unready,reason=Unhealthy", "-o", "jsonpath={.items[*].message}")
+		if err == nil && !strings.Contains(out, "statuscode: 404") {
+			err = fmt.Errorf("events of the pod that is not ready: %q", out)
+		}
+		return err
+	})
+	if got := kubectl(t, "-n", interceptionSpace, "get", "pod", "unready", "-o", state); got != "0 false" {
+		t.Errorf("restarts and readiness of the pod with a failing probe are %q", got)
+	}
+}
+
 // TestNativeNftablesForTheMesh: the chart value makes every new pod's rules nftables' own.
 func TestNativeNftablesForTheMesh(t *testing.T) {
 	must(t, st.Namespace(t.Context(), "inspect", false))
