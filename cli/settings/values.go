@@ -15,8 +15,12 @@ func (s Settings) PilotValues() map[string]any {
 	}
 	delete(values, "cni")
 	if s.Components.CNI.Enabled {
-		// Below what the user says: the plug-in may be installed before injection uses it.
-		uses := map[string]any{"pilot": map[string]any{"cni": map[string]any{"enabled": true}}}
+		// Below what the user says: the plug-in may be installed before injection uses it. Pods
+		// that need no right for their rules are to pass the Pod Security level restricted.
+		uses := map[string]any{
+			"pilot":  map[string]any{"cni": map[string]any{"enabled": true}},
+			"global": map[string]any{"proxy": map[string]any{"seccompProfile": map[string]any{"type": "RuntimeDefault"}}},
+		}
 		values = overlay(uses, values).(map[string]any)
 	}
 	global := map[string]any{"hub": s.Hub, "tag": s.Tag, "istioNamespace": s.Namespace}
