@@ -79,18 +79,6 @@ func Run(ctx context.Context, c Config) error {
 	return nil
 }
 
-// load makes the kernel hold what is wanted.
-func (c Config) load(ctx context.Context, families host.Families) error {
-	if c.captures() && plan.IgnoresGuests(c.Capture) {
-		c.Log.Warn("what enters by virtual interfaces is not captured: no outbound range or port is", "interfaces", c.Capture.VirtualInterfaces)
-	}
-	steps, err := c.open(ctx, families)
-	if err != nil {
-		return err
-	}
-	return c.applyAll(ctx, steps)
-}
-
 // probe finds out whether the rules of another program are in force: in the family of the
 // pod's first address, and in both where it is said to have both.
 func (c Config) probe(ctx context.Context, families host.Families) error {

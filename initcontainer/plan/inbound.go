@@ -13,9 +13,9 @@ func (b *builder) discard() {
 		return
 	}
 	for _, link := range unique(b.config.ExcludeInterfaces) {
-		b.each(rule.Discard, "exclude-interface", rule.Return, rule.Entering(link))
+		b.each(rule.Discard, "exclude-interface", rule.Return(), rule.Entering(link))
 	}
-	b.each(rule.Discard, "drop-invalid", rule.Drop)
+	b.each(rule.Discard, "drop-invalid", rule.Drop())
 	b.each(rule.Prerouting, "drop-invalid", rule.Jump(rule.Discard), rule.Invalid())
 }
 
@@ -32,13 +32,13 @@ func (b *builder) inbound() {
 	list := b.inboundRules(leaf)
 	if len(list) > 0 {
 		if b.tproxy {
-			add(rule.Inbound, "local", rule.Return, rule.Entering(rule.Lo))
+			add(rule.Inbound, "local", rule.Return(), rule.Entering(rule.Lo))
 		}
 		for _, link := range unique(b.config.VirtualInterfaces) {
-			add(rule.Inbound, "virtual-interface", rule.Return, rule.Entering(link))
+			add(rule.Inbound, "virtual-interface", rule.Return(), rule.Entering(link))
 		}
 		for _, link := range unique(b.config.ExcludeInterfaces) {
-			add(rule.Inbound, "exclude-interface", rule.Return, rule.Entering(link))
+			add(rule.Inbound, "exclude-interface", rule.Return(), rule.Entering(link))
 		}
 		for _, r := range list {
 			add(r.Chain, r.Why, r.Target, r.Match...)
@@ -73,7 +73,7 @@ func (b *builder) inboundRules(leaf rule.Chain) []rule.Rule {
 		if i == 0 {
 			why = "tunnel"
 		}
-		add(why, rule.Return, rule.ToPort(p))
+		add(why, rule.Return(), rule.ToPort(p))
 	}
 	add("inbound", rule.Jump(leaf))
 	return out

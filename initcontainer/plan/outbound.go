@@ -15,18 +15,18 @@ import (
 // other processes that are left alone, then the user's choice of destinations.
 func (b *builder) outbound() {
 	for _, link := range unique(b.config.ExcludeInterfaces) {
-		b.add(rule.Outbound, "exclude-interface", rule.Return, rule.Leaving(link))
+		b.add(rule.Outbound, "exclude-interface", rule.Return(), rule.Leaving(link))
 	}
 	b.excludedPorts(rule.Outbound)
 	if !b.tproxy || b.capturesLoopback() { // else it is left alone as local anyway
-		b.add(rule.Outbound, "proxy-to-application", rule.Return, rule.From(ProxySource(b.family)), rule.OverLoopback())
+		b.add(rule.Outbound, "proxy-to-application", rule.Return(), rule.From(ProxySource(b.family)), rule.OverLoopback())
 	}
 	b.proxy()
 	b.ownerGroups()
 	if !b.capturesLoopback() {
-		b.add(rule.Outbound, "local", rule.Return, rule.OverLoopback())
+		b.add(rule.Outbound, "local", rule.Return(), rule.OverLoopback())
 	} else {
-		b.add(rule.Outbound, "localhost", rule.Return, rule.To(b.localhost()))
+		b.add(rule.Outbound, "localhost", rule.Return(), rule.To(b.localhost()))
 	}
 	b.destinations(rule.Outbound)
 	b.add(rule.Output, "outbound", rule.Jump(rule.Outbound), rule.TCP())
@@ -74,7 +74,7 @@ func (b *builder) proxy() {
 		}
 	}
 	for _, owner := range b.owners() {
-		b.add(rule.Outbound, "proxy", rule.Return, owner)
+		b.add(rule.Outbound, "proxy", rule.Return(), owner)
 	}
 }
 
@@ -92,24 +92,24 @@ func (b *builder) ownerGroups() {
 		for _, id := range unique(groups.List) {
 			none = append(none, rule.ByGID(id).Negate())
 		}
-		b.add(rule.Outbound, "owner-groups", rule.Return, none...)
+		b.add(rule.Outbound, "owner-groups", rule.Return(), none...)
 		return
 	}
 	for _, id := range unique(b.config.OwnerGroupsExcluded) {
-		b.add(rule.Outbound, "exclude-owner-group", rule.Return, rule.ByGID(id))
+		b.add(rule.Outbound, "exclude-owner-group", rule.Return(), rule.ByGID(id))
 	}
 }
 
 // excludedPorts leaves alone connections to the user's excluded ports in chain c.
 func (b *builder) excludedPorts(c rule.Chain) {
 	for _, p := range unique(b.config.OutboundExcludePorts) {
-		b.add(c, "exclude-outbound-port", rule.Return, rule.TCP(), rule.ToPort(p))
+		b.add(c, "exclude-outbound-port", rule.Return(), rule.TCP(), rule.ToPort(p))
 	}
 }
 
 // destinations plans the user's choice by address and port at the end of chain c.
 func (b *builder) destinations(c rule.Chain) {
-	b.ranges(c, "exclude-outbound-range", rule.Return, b.config.OutboundExcludeRanges)
+	b.ranges(c, "exclude-outbound-range", rule.Return(), b.config.OutboundExcludeRanges)
 	for _, p := range unique(b.config.OutboundPorts) {
 		b.add(c, "outbound-port", rule.Jump(rule.Redirect), rule.TCP(), rule.ToPort(p))
 	}

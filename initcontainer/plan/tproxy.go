@@ -11,7 +11,7 @@ import (
 // connections that are not the proxy's, such as answers to what the pod sent.
 func (b *builder) divert() {
 	b.each(rule.Divert, "established", rule.Mark(InboundMark), rule.TCP(), rule.Established(), rule.FromOpener())
-	b.each(rule.Divert, "established", rule.Return, rule.TCP(), rule.Established())
+	b.each(rule.Divert, "established", rule.Return(), rule.TCP(), rule.Established())
 	b.each(rule.Divert, "to-inbound-listener", rule.DivertTo(b.family, b.config.InboundPort, InboundMark), rule.TCP())
 }
 
@@ -24,14 +24,14 @@ func (b *builder) divert() {
 // proxy's own calls to its pod (see proxy) get SelfMark.
 func (b *builder) marks() {
 	inbound := []rule.Match{rule.TCP(), rule.Marked(InboundMark)}
-	b.each(rule.Outbound, "inbound-connection", rule.KeepMark, inbound...)
-	b.each(rule.Outbound, "inbound-connection", rule.Return, inbound...)
-	b.each(rule.Outbound, "inbound-answer", rule.TakeMark, rule.TCP(), rule.OfMarked(InboundMark))
+	b.each(rule.Outbound, "inbound-connection", rule.KeepMark(), inbound...)
+	b.each(rule.Outbound, "inbound-connection", rule.Return(), inbound...)
+	b.each(rule.Outbound, "inbound-answer", rule.TakeMark(), rule.TCP(), rule.OfMarked(InboundMark))
 	for _, p := range unique(b.config.OutboundExcludePorts) {
-		b.each(rule.Outbound, "exclude-outbound-port", rule.Return, rule.TCP(), rule.ToPort(p))
+		b.each(rule.Outbound, "exclude-outbound-port", rule.Return(), rule.TCP(), rule.ToPort(p))
 	}
-	b.each(rule.Outbound, "proxy-to-application", rule.Return, rule.From(ProxySource(b.family)), rule.OverLoopback())
-	b.each(rule.Outbound, "validation", rule.Return, b.probe()...)
+	b.each(rule.Outbound, "proxy-to-application", rule.Return(), rule.From(ProxySource(b.family)), rule.OverLoopback())
+	b.each(rule.Outbound, "validation", rule.Return(), b.probe()...)
 	for _, owner := range b.owners() {
 		b.each(rule.Outbound, "call-to-self", rule.Mark(SelfMark),
 			rule.To(b.localhost()).Negate(), rule.OverLoopback(), rule.TCP(),

@@ -16,8 +16,9 @@ const (
 	Destination                // address range
 	InLink                     // interface it came in by
 	OutLink                    // interface it leaves by
-	Protocol                   // "tcp"
-	DestPort                   // TCP port; needs Protocol
+	Protocol                   // "tcp" or "udp"
+	SourcePort                 // TCP or UDP port; needs Protocol
+	DestPort                   // TCP or UDP port; needs Protocol
 	OwnerUID                   // of the process that sends it
 	OwnerGID                   // of the process that sends it
 	PacketMark                 // number that the host's other parts see with the packet
@@ -36,6 +37,9 @@ type Match struct {
 
 // TCP holds for TCP.
 func TCP() Match { return Match{Key: Protocol, Value: "tcp"} }
+
+// UDP holds for UDP.
+func UDP() Match { return Match{Key: Protocol, Value: "udp"} }
 
 // From holds for packets from p; its host bits do not count.
 func From(p netip.Prefix) Match { return Match{Key: Source, Value: p.Masked().String()} }
@@ -56,7 +60,10 @@ func Entering(link string) Match { return Match{Key: InLink, Value: link} }
 // OverLoopback holds for packets that leave by lo.
 func OverLoopback() Match { return Leaving(Lo) }
 
-// ToPort holds for packets to TCP port p.
+// FromPort holds for packets from port p of the rule's protocol.
+func FromPort(p uint16) Match { return Match{Key: SourcePort, Value: strconv.Itoa(int(p))} }
+
+// ToPort holds for packets to port p of the rule's protocol.
 func ToPort(p uint16) Match { return Match{Key: DestPort, Value: strconv.Itoa(int(p))} }
 
 // ByUID holds for packets sent by a process of that user.
@@ -105,8 +112,10 @@ func (k Key) option() option {
 		return option{"-o", ""}
 	case Protocol:
 		return option{"-p", ""}
+	case SourcePort:
+		return option{"--sport", portModule}
 	case DestPort:
-		return option{"--dport", "tcp"}
+		return option{"--dport", portModule}
 	case OwnerUID:
 		return option{"--uid-owner", "owner"}
 	case OwnerGID:
@@ -124,10 +133,16 @@ func (k Key) option() option {
 	return option{}
 }
 
-// words is the condition as arguments of iptables.
-func (m Match) words() []string {
+// portModule stands for the extension named like the rule's protocol.
+const portModule = "PROTOCOL"
+
+// words is the condition as arguments of iptables, in a rule limited to protocol.
+func (m Match) words(protocol string) []string {
 	o := m.Key.option()
 	var out []string
+	if o.module == portModule {
+		o.module = protocol
+	}
 	if o.module != "" {
 		out = append(out, "-m", o.module)
 	}

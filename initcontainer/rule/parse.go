@@ -36,7 +36,7 @@ func Parse(line string) (Rule, error) {
 		}
 		values := words[1:n]
 		if flag == "-j" || flag == "-g" {
-			r.Target = target(flag, words[1:])
+			r.Target = parseTarget(flag, words[1:])
 			break
 		}
 		if flag == "-m" {
@@ -48,24 +48,20 @@ func Parse(line string) (Rule, error) {
 	return r, nil
 }
 
-// target is all that follows -j; a goto is never planned and keeps its flag.
-func target(flag string, words []string) Target {
-	text := strings.Join(words, " ")
-	if flag == "-g" {
-		text = "-g " + text
-	}
-	return Target(text)
-}
-
 // option is a flag of a rule and the extension that it belongs to, "" for the flags of
 // iptables itself. Extensions have flags of the same name.
 type option struct{ flag, module string }
+
+// of reports whether a listing that names the extension means this option.
+func (o option) of(module string) bool {
+	return o.module == "" || o.module == module || o.module == portModule && (module == "tcp" || module == "udp")
+}
 
 // implied reports whether the extension is there only for its options. Others may match
 // without any, as socket does.
 func implied(module string) bool {
 	switch module {
-	case "tcp", "owner", "comment", "mark", "connmark", "conntrack":
+	case "tcp", "udp", "owner", "comment", "mark", "connmark", "conntrack":
 		return true
 	}
 	return false
@@ -76,12 +72,12 @@ func (r *Rule) add(o option, value string, not bool) {
 	if o.flag == "-m" && implied(value) {
 		return
 	}
-	if why, ours := strings.CutPrefix(value, whyPrefix); ours && o.flag == "--comment" && r.Why == "" {
+	if why, ours := WhyOf(value); ours && o.flag == "--comment" && r.Why == "" {
 		r.Why = why
 		return
 	}
 	for k := Source; k < Other; k++ {
-		if own := k.option(); own.flag == o.flag && (own.module == "" || own.module == o.module) {
+		if own := k.option(); own.flag == o.flag && own.of(o.module) {
 			if value, always := canonical(k, value); !always || not {
 				r.Match = append(r.Match, Match{Key: k, Not: not, Value: value})
 			}
@@ -103,10 +99,13 @@ func canonical(k Key, value string) (text string, always bool) {
 			return p.Masked().String(), p.Bits() == 0
 		}
 	case Protocol:
-		if value == "6" {
+		switch value {
+		case "6":
 			return "tcp", false
+		case "17":
+			return "udp", false
 		}
-	case DestPort, OwnerUID, OwnerGID:
+	case SourcePort, DestPort, OwnerUID, OwnerGID:
 		if n, err := strconv.ParseUint(value, 10, 32); err == nil {
 			return strconv.FormatUint(n, 10), false
 		}

@@ -32,10 +32,12 @@ const (
 	Nat Table = "nat"
 	// Mangle sees each packet, before Nat does.
 	Mangle Table = "mangle"
+	// Raw sees each packet before its connection is looked up.
+	Raw Table = "raw"
 )
 
 // Tables lists the tables in use, in the order in which a packet meets them.
-func Tables() []Table { return []Table{Mangle, Nat} }
+func Tables() []Table { return []Table{Raw, Mangle, Nat} }
 
 // Chain is the name of a chain.
 type Chain string
@@ -52,6 +54,7 @@ const (
 	Guests     Chain = "ISTIO_GUESTS"      // which connections of guests of the pod are captured
 	Divert     Chain = "ISTIO_TPROXY"      // to the inbound listener, addresses unchanged
 	Discard    Chain = "ISTIO_DROP"        // what fits no connection
+	DNS        Chain = "ISTIO_OUTPUT_DNS"  // which queries go to the agent
 )
 
 const privatePrefix = "ISTIO_"
@@ -60,49 +63,20 @@ const privatePrefix = "ISTIO_"
 // rules of others too, which are never touched.
 func (c Chain) Private() bool { return strings.HasPrefix(string(c), privatePrefix) }
 
-// Target is what happens to a packet that matches, as iptables writes it after -j.
-type Target string
-
-// Targets without options. What they keep or take is the whole of a mark, spelled out as
-// iptables lists it.
-const (
-	// Return goes back to the calling chain: the packet is left alone.
-	Return Target = "RETURN"
-	// Drop throws the packet away.
-	Drop Target = "DROP"
-	// KeepMark gives the packet's mark to its connection.
-	KeepMark Target = "CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff"
-	// TakeMark gives the connection's mark to the packet.
-	TakeMark Target = "CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff"
-)
-
-// Jump continues in chain c.
-func Jump(c Chain) Target { return Target(c) }
-
-// RedirectTo sends the connection to a port of this host. Its rule must match a protocol.
-func RedirectTo(port uint16) Target {
-	return Target("REDIRECT --to-ports " + strconv.Itoa(int(port)))
-}
-
-// Mark gives the packet a mark.
-func Mark(mark uint32) Target { return Target("MARK --set-xmark " + hex(mark) + allBits) }
-
-// DivertTo hands packets of family f to the listener on a port of this host, with the
-// addresses they have, and marks them. It is for PREROUTING of Mangle; its rule must match
-// a protocol.
-func DivertTo(f Family, port uint16, mark uint32) Target {
-	any := "0.0.0.0"
-	if f == IPv6 {
-		any = "::"
-	}
-	return Target("TPROXY --on-port " + strconv.Itoa(int(port)) + " --on-ip " + any + " --tproxy-mark " + hex(mark) + allBits)
-}
-
-// allBits is the mask of a mark that is used as a whole.
-const allBits = "/0xffffffff"
-
 // whyPrefix marks the comments of this program's rules.
 const whyPrefix = "sluice/"
+
+// WhyOf is the reason that a rule's comment in the kernel names; not ok when the comment is
+// not one of this program's.
+func WhyOf(comment string) (why string, ok bool) { return strings.CutPrefix(comment, whyPrefix) }
+
+// Comment is what stands beside the rule in the kernel; "" for rules without a reason.
+func (r Rule) Comment() string {
+	if r.Why == "" {
+		return ""
+	}
+	return whyPrefix + r.Why
+}
 
 // Rule is one rule of a chain. It is a value and not modified once made.
 type Rule struct {
@@ -121,13 +95,24 @@ func (r Rule) Spec() string {
 		return r.text
 	}
 	var words []string
+	protocol := r.protocol()
 	for _, m := range r.Match {
-		words = append(words, m.words()...)
+		words = append(words, m.words(protocol)...)
 	}
-	if r.Why != "" {
-		words = append(words, "-m", "comment", "--comment", whyPrefix+r.Why)
+	if c := r.Comment(); c != "" {
+		words = append(words, "-m", "comment", "--comment", c)
 	}
-	return strings.Join(append(words, "-j", string(r.Target)), " ")
+	return strings.Join(append(words, "-j", r.Target.String()), " ")
+}
+
+// protocol is what the rule is limited to, "" when it is not limited.
+func (r Rule) protocol() string {
+	for _, m := range r.Match {
+		if m.Key == Protocol && !m.Not {
+			return m.Value
+		}
+	}
+	return ""
 }
 
 // String is the line that appends the rule, "-A CHAIN ...".
@@ -143,5 +128,5 @@ func (r Rule) Equal(o Rule) bool {
 // Owned reports whether the rule is one of the interception's, wherever it stands: in a
 // private chain, going to one, or commented so.
 func (r Rule) Owned() bool {
-	return r.Chain.Private() || Chain(r.Target).Private() || r.Why != ""
+	return r.Chain.Private() || r.Target.Chain.Private() || r.Why != ""
 }

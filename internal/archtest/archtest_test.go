@@ -52,13 +52,13 @@ var allowed = map[string][]string{
 	"xds/debug":        {"xds/serve", "xds/compile", "xds/class", "xds/envoy"},
 	"xds/auth":         {},
 	"xds/ca":           {},
-	"internal/capture": {"internal/problem", "internal/ports"},
+	"internal/capture": {"internal/problem", "internal/ports", "internal/meta"},
 }
 
 // pure lists the folders whose packages compute and do nothing else.
 var pure = []string{
 	"webhook/policy", "webhook/params", "webhook/render", "webhook/template", "webhook/multus", "webhook/patch",
-	"initcontainer/rule", "initcontainer/plan",
+	"initcontainer/rule", "initcontainer/plan", "initcontainer/packet", "initcontainer/intent", "initcontainer/model",
 	"agent/bootstrap",
 	"xds/api", "xds/ir", "xds/link", "xds/view", "xds/names", "xds/class", "xds/envoy", "xds/incr",
 	"internal/problem", "internal/ports", "internal/capture", "internal/nodemeta", "internal/identity", "internal/routetable", "internal/suggest", "internal/proxystats",

@@ -27,6 +27,13 @@ const (
 // DefaultProxyID is the UID and GID of the proxy where nothing else is configured.
 const DefaultProxyID uint32 = 1337
 
+// The packet mark and the routing table of mode TPROXY where nothing else is configured. The
+// mesh's listeners use this mark, too.
+const (
+	DefaultTProxyMark  uint32 = 1337
+	DefaultTProxyTable int    = 133
+)
+
 // Ranges selects destinations by address: everything, or a list of prefixes.
 // The zero value selects nothing.
 type Ranges struct {
@@ -83,6 +90,16 @@ type Config struct {
 	// Loopback is what the proxy reaches directly in IPv4 when it calls its own pod; it lies
 	// in 127.0.0.0/8. In IPv6 that is always ::1.
 	Loopback netip.Prefix
+
+	// DNS queries of the pod's processes go to the agent: those to DNSServers, or with
+	// CaptureAllDNS all. DNSServers has no flag: it is what the pod's resolv.conf lists, and
+	// filled in by who reads that file.
+	RedirectDNS   bool
+	CaptureAllDNS bool
+	DNSServers    []netip.Addr
+
+	TProxyMark  uint32 // packet mark of inbound connections in mode TPROXY (-t)
+	TProxyTable int    // routing table of packets so marked (-r)
 }
 
 // Default is the configuration of a pod without any annotation: all outbound and all
@@ -99,6 +116,8 @@ func Default() Config {
 		InboundPorts:   Ports{All: true},
 		OwnerGroups:    Groups{All: true},
 		Loopback:       netip.MustParsePrefix(localhost),
+		TProxyMark:     DefaultTProxyMark,
+		TProxyTable:    DefaultTProxyTable,
 	}
 }
 

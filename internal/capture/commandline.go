@@ -20,11 +20,14 @@ type Options struct {
 	LogLevel    string // "debug", "info", "warn", "error" or "none"
 	LogJSON     bool   // one JSON object a line
 
-	SkipApply    bool          // write no rules, take out none
-	Validate     bool          // find out with connections of one's own whether rules are in force
-	ProbePort    uint16        // where those connections go; nothing listens there
-	ProbeTimeout time.Duration // how long they are tried, above 0
-	DualStack    bool          // both address families count for Validate, not just the pod's first
+	SkipApply      bool          // write no rules, take out none
+	Validate       bool          // find out with connections of one's own whether rules are in force
+	ProbePort      uint16        // where those connections go; nothing listens there
+	ProbeTimeout   time.Duration // how long they are tried, above 0
+	DualStack      bool          // both address families count for Validate, not just the pod's first
+	NativeNftables bool          // rules are written over netlink into tables of nftables' own
+	Explain        bool          // print each rule with why it exists, write nothing
+
 	// Notes are what the user set to no effect, one sentence each.
 	Notes []string
 }

@@ -27,6 +27,11 @@ const (
 	Debug      uint16 = 8080  // readiness and debug, plain HTTP
 )
 
+// The ports of the network plug-in's installer, on the node.
+const (
+	CNIReady uint16 = 8000 // readiness, loopback only; its metrics are on Monitoring
+)
+
 // Port describes one port for the reference page.
 type Port struct {
 	Number   uint16
@@ -54,6 +59,8 @@ func All() []Port {
 		{Monitoring, "sluiced", "wildcard", "HTTP", "metrics, version, debug"},
 		{Webhook, "sluiced", "wildcard", "HTTPS", "admission webhook"},
 		{Debug, "sluiced", "wildcard", "HTTP", "readiness (/ready) and debug"},
+		{CNIReady, "sluice-cni", "loopback", "HTTP", "readiness (/readyz) of the network plug-in's installer, on the node"},
+		{Monitoring, "sluice-cni", "wildcard", "HTTP", "metrics of the network plug-in's installer, on the node"},
 	}
 }
 

@@ -1,0 +1,3 @@
+package nft
+
+func (s *statement) compat(name string, f fields) bool { return false }
