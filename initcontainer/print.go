@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/sluicemesh/sluice/initcontainer/apply/nft"
 	"github.com/sluicemesh/sluice/initcontainer/host"
 	"github.com/sluicemesh/sluice/initcontainer/plan"
 	"github.com/sluicemesh/sluice/initcontainer/rule"
@@ -20,11 +21,11 @@ func (c Config) print(families host.Families) error {
 	var all strings.Builder
 	for _, f := range list {
 		fmt.Fprintf(&all, "# %s\n", f)
-		if c.Options.Explain {
-			all.WriteString(plan.ExplainText(c.wanted(f), c.Capture))
-		} else {
-			all.WriteString(c.wanted(f).Text(f))
+		text, err := c.text(f)
+		if err != nil {
+			return fmt.Errorf("print %s rules: %w", f, err)
 		}
+		all.WriteString(text)
 	}
 	if _, err := io.WriteString(c.Out, all.String()); err != nil {
 		return fmt.Errorf("print rules: %w", err)
@@ -35,4 +36,18 @@ func (c Config) print(families host.Families) error {
 		}
 	}
 	return nil
+}
+
+// text is what is printed for one family: why the rules exist, or the rules in the words of
+// the backend.
+func (c Config) text(f rule.Family) (string, error) {
+	p := c.wanted(f)
+	switch {
+	case c.Options.Explain:
+		return plan.ExplainText(p, c.Capture), nil
+	case c.Options.NativeNftables:
+		script, err := nft.Text(f, p.Rules)
+		return p.Routing(f) + script, err
+	}
+	return p.Text(f), nil
 }
