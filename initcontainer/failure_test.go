@@ -11,7 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/sluicemesh/sluice/initcontainer/apply"
+	"github.com/sluicemesh/sluice/initcontainer/apply/nft"
+	"github.com/sluicemesh/sluice/initcontainer/apply/xtables"
 	"github.com/sluicemesh/sluice/initcontainer/host"
 	"github.com/sluicemesh/sluice/initcontainer/netlab"
 	"github.com/sluicemesh/sluice/initcontainer/plan"
@@ -27,19 +28,24 @@ func check(t *testing.T, lab *netlab.Lab, line string) error {
 		t.Fatal(err)
 	}
 	return netlab.In(lab.Pod, func() error {
-		tool, err := host.FindTool(rule.IPv4, host.Flavour(options.Flavour))
+		k, err := xtables.Open(host.Flavour(options.Flavour), xtables.Options{Families: []rule.Family{rule.IPv4}, Nft: &nft.Kernel{}})
 		if err != nil {
 			return err
 		}
-		return verify.Check(t.Context(), apply.Tables{Tool: tool}, plan.Build(config, rule.IPv4).Rules)
+		held, err := k.Read(t.Context())
+		if err != nil {
+			return err
+		}
+		return verify.Compare(plan.Build(config, rule.IPv4).Rules, held[rule.IPv4])
 	})
 }
 
-// counting runs the real programs, writes down each call in file, and fails the nth.
-func counting(file string, nth int) string {
-	return fmt.Sprintf(`echo "$0" >> %[1]s
-[ "$(wc -l < %[1]s)" = %[2]d ] && { echo "made to fail" >&2; exit 4; }
-exec $REAL "$@"`, file, nth)
+// counting runs the real programs, makes dir/N at the Nth call, and fails that of number
+// nth. Calls may be at the same time.
+func counting(dir string, nth int) string {
+	return fmt.Sprintf(`n=1; until mkdir %s/$n 2>/dev/null; do n=$((n+1)); done
+[ $n = %d ] && { echo "made to fail" >&2; exit 4; }
+exec $REAL "$@"`, dir, nth)
 }
 
 func TestFailureInTheMiddleChangesNothing(t *testing.T) {
@@ -59,15 +65,15 @@ func TestFailureInTheMiddleChangesNothing(t *testing.T) {
 						mustRun(t, lab, force+before)
 					}
 					want, wantRouting := lines(saved(t, lab, flavour)), routing(t, lab)
-					file := filepath.Join(t.TempDir(), "calls")
-					t.Setenv("PATH", netlab.FakePrograms(t, counting(file, nth), nil)+string(filepath.ListSeparator)+path)
+					dir := t.TempDir()
+					t.Setenv("PATH", netlab.FakePrograms(t, counting(dir, nth), nil)+string(filepath.ListSeparator)+path)
 					r := run(t, lab, force+line)
 					if nth == 0 { // none fails: this counts the calls
-						data, err := os.ReadFile(file)
+						made, err := os.ReadDir(dir)
 						if err != nil || r.err != nil {
 							t.Fatal(err, r.err)
 						}
-						calls = strings.Count(string(data), "\n")
+						calls = len(made)
 						t.Logf("%d child processes", calls)
 						return
 					}
@@ -75,7 +81,7 @@ func TestFailureInTheMiddleChangesNothing(t *testing.T) {
 						t.Errorf("call %s failed and the run says %v", strconv.Itoa(nth), r.err)
 					}
 					if diff := cmp.Diff(want, lines(saved(t, lab, flavour))); diff != "" {
-						t.Errorf("rules changed (-before +after):\n%s", diff)
+						t.Errorf("rules changed (-before +after):\n%s\nthe run said %v", diff, r.err)
 					}
 					if diff := cmp.Diff(wantRouting, routing(t, lab)); diff != "" {
 						t.Errorf("routing changed (-before +after):\n%s", diff)
@@ -144,7 +150,7 @@ func TestPodWithoutIPv6(t *testing.T) {
 			t.Setenv("PATH", full)
 			save := saved(t, lab, "nft")
 			if ipv6 {
-				if r.err == nil || !strings.Contains(r.err.Error(), "no usable iptables for IPv6: ip6tables-nft: ") {
+				if r.err == nil || !strings.Contains(r.err.Error(), "IPv6: program ip6tables-nft is not in the image") {
 					t.Errorf("error %v, want one that names the program for IPv6", r.err)
 				}
 				if strings.Contains(save, "ISTIO") {

@@ -9,7 +9,6 @@ package initcontainer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"runtime"
@@ -70,7 +69,7 @@ func (c Config) here(ctx context.Context) error {
 	if families.None() && c.captures() {
 		return errors.New("the pod has no IPv4 or IPv6 address beside loopback and link-local ones: nothing to capture")
 	}
-	if c.Options.DryRun {
+	if c.Options.DryRun || c.Options.Explain {
 		return c.print(families)
 	}
 	if !c.Options.SkipApply {
@@ -86,18 +85,6 @@ func (c Config) here(ctx context.Context) error {
 	c.Log.Info("interception is as configured", "mode", c.Capture.Mode, "cleanup", c.Options.CleanupOnly,
 		"loaded", !c.Options.SkipApply, "took", time.Since(start))
 	return nil
-}
-
-// load makes the kernel hold what is wanted.
-func (c Config) load(ctx context.Context, families host.Families) error {
-	if c.captures() && plan.IgnoresGuests(c.Capture) {
-		c.Log.Warn("what enters by virtual interfaces is not captured: no outbound range or port is", "interfaces", c.Capture.VirtualInterfaces)
-	}
-	steps, err := c.open(ctx, families)
-	if err != nil {
-		return err
-	}
-	return c.applyAll(ctx, steps)
 }
 
 // probe finds out whether the rules of another program are in force: in the family of the
@@ -133,18 +120,4 @@ func (c Config) wanted(f rule.Family) plan.Plan {
 		return plan.Plan{}
 	}
 	return plan.Build(c.Capture, f)
-}
-
-// print writes what a run into an empty namespace would load.
-func (c Config) print(families host.Families) error {
-	list := []rule.Family{rule.IPv4}
-	if families.IPv6 || families.IPv6Enabled {
-		list = append(list, rule.IPv6)
-	}
-	for _, f := range list {
-		if _, err := fmt.Fprintf(c.Out, "# %s\n%s", f, c.wanted(f).Text(f)); err != nil {
-			return fmt.Errorf("print %s rules: %w", f, err)
-		}
-	}
-	return nil
 }

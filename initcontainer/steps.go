@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sluicemesh/sluice/initcontainer/apply"
 	"github.com/sluicemesh/sluice/initcontainer/host"
@@ -12,160 +13,205 @@ import (
 	"github.com/sluicemesh/sluice/initcontainer/verify"
 )
 
-// step is the work for one family.
-type step struct {
-	tables  apply.Tables
-	routing apply.Routing
-	want    plan.Plan
-	before  plan.Plan // what the kernel held when the step began
+// kernel is one backend's place for rules in the network namespace of the calling thread.
+type kernel interface {
+	// Read lists what is the interception's. A family without any has an empty entry or none.
+	Read(context.Context) (map[rule.Family]rule.Sets, error)
+	// Listing is everything that packets of a family meet, of all backends with rules here.
+	Listing(context.Context, rule.Family) (rule.Listing, error)
+	// Swap turns from, which must be what Read gave, into to. Whatever both capture is
+	// captured, or dropped, at each moment. On an error it may have done a part.
+	Swap(ctx context.Context, from, to map[rule.Family]rule.Sets) error
 }
 
-// open finds the programs for each family that counts and reads what the kernel holds,
-// before anything is written. IPv4 is always captured. IPv6 is too wherever lo takes such
-// addresses, but only for a pod that has one of its own is it an error that no program can.
-func (c Config) open(ctx context.Context, families host.Families) ([]step, error) {
-	first, err := c.step(ctx, rule.IPv4)
-	if err != nil {
-		return nil, err
-	}
-	if !families.IPv6 && !families.IPv6Enabled {
-		return []step{first}, nil
-	}
-	second, err := c.step(ctx, rule.IPv6)
-	if err != nil && families.IPv6 {
-		return nil, err
-	}
-	if err != nil {
-		c.Log.Warn("IPv6 is not captured; the pod has no IPv6 address", "error", err)
-		return []step{first}, nil
-	}
-	return []step{first, second}, nil
+// store is a kernel and what it held when the run began.
+type store struct {
+	kernel
+	name   rule.Backend
+	before map[rule.Family]rule.Sets
 }
 
-func (c Config) step(ctx context.Context, f rule.Family) (step, error) {
-	tool, err := host.FindTool(f, host.Flavour(c.Options.Flavour))
-	if err != nil {
-		return step{}, err
-	}
-	s := step{
-		tables:  apply.Tables{Tool: tool},
-		routing: apply.Routing{Family: f, Mark: c.Capture.TProxyMark, Table: c.Capture.TProxyTable},
-		want:    c.wanted(f),
-	}
-	if tool.Ours || s.want.RouteMarked || c.Options.CleanupOnly {
-		s.before, err = s.now(ctx)
-	}
-	return s, err
-}
+func (s *store) holdsOurs() bool { return count(s.before) > 0 }
 
-// now reads what the kernel holds. A namespace without a chain of ours in table nat has
-// none elsewhere.
-func (s step) now(ctx context.Context) (p plan.Plan, err error) {
-	p.RouteMarked, err = s.routing.In()
-	if err != nil {
-		return p, err
-	}
-	p.Rules, err = s.tables.Read(ctx)
-	return p, err
-}
-
-// applyAll takes the steps one by one. When one fails, it and those before it are undone.
-func (c Config) applyAll(ctx context.Context, steps []step) error {
-	for i := range steps {
-		if err := c.applyOne(ctx, steps[i]); err != nil {
-			// The undoing must not be cut short by what ended ctx.
-			undo := context.WithoutCancel(ctx)
-			errs := []error{err}
-			for j := i; j >= 0; j-- {
-				errs = append(errs, steps[j].undo(undo))
-			}
-			return errors.Join(errs...)
+func count(m map[rule.Family]rule.Sets) int {
+	n := 0
+	for _, sets := range m {
+		n += sets.Len()
+		for _, set := range sets {
+			n += len(set.Chains)
 		}
 	}
+	return n
+}
+
+// run is one attempt to make the kernel hold what is wanted, for some families.
+type run struct {
+	Config
+	families []rule.Family
+	want     map[rule.Family]rule.Sets
+	marked   bool // packets with the mark of TPROXY are to be routed to this host
+	routed   map[rule.Family]bool
+	// targets are the stores that may take the rules, in order of preference; others are
+	// looked at since rules in two places would add up.
+	targets, others []*store
+	problems        []error // why there are no more targets
+}
+
+// load makes the kernel hold what is wanted. IPv4 is always captured. IPv6 is too wherever
+// lo takes such addresses, but only for a pod that has one of its own is it an error that
+// this is not possible.
+func (c Config) load(ctx context.Context, families host.Families) error {
+	if c.captures() && plan.IgnoresGuests(c.Capture) {
+		c.Log.Warn("what enters by virtual interfaces is not captured: no outbound range or port is", "interfaces", c.Capture.VirtualInterfaces)
+	}
+	list := []rule.Family{rule.IPv4}
+	if families.IPv6 || families.IPv6Enabled {
+		list = append(list, rule.IPv6)
+	}
+	err := c.loadFamilies(ctx, list)
+	if err == nil || families.IPv6 || len(list) == 1 || final(ctx, err) {
+		return err
+	}
+	if c.loadFamilies(ctx, list[:1]) != nil {
+		return err
+	}
+	c.Log.Warn("IPv6 is not captured; the pod has no IPv6 address", "error", err)
 	return nil
 }
 
-// applyOne makes the kernel hold s.want, which it proves by reading it back.
-func (c Config) applyOne(ctx context.Context, s step) error {
-	tool := s.tables.Tool
-	log := c.Log.With("family", tool.Family, "flavour", tool.Flavour, "rules", s.want.Rules.Len())
-	if err := setAddress(tool.Family, s.want.Rules); err != nil {
-		return err
-	}
-	if s.want.RouteMarked == s.before.RouteMarked && verify.Compare(s.want.Rules, s.before.Rules) == nil {
-		log.Info("nothing to change")
-		return nil
-	}
-	if err := s.load(ctx, s.before, s.want); err != nil {
-		return err
-	}
-	if err := s.check(ctx); err != nil {
-		return err
-	}
-	log.Info("rules loaded and verified", "replaced", s.before.Rules.Len())
-	return nil
+// final reports whether another attempt can only end alike.
+func final(ctx context.Context, err error) bool {
+	var mismatch *verify.Mismatch
+	return ctx.Err() != nil || errors.As(err, &mismatch)
 }
 
-// load turns from, which the kernel holds, into to. Marked packets are routed before the
-// first is marked and until the last is.
-func (s step) load(ctx context.Context, from, to plan.Plan) error {
-	if to.RouteMarked {
-		if err := s.routing.Add(); err != nil {
+func (c Config) loadFamilies(ctx context.Context, families []rule.Family) error {
+	r := run{Config: c, families: families, want: map[rule.Family]rule.Sets{}, routed: map[rule.Family]bool{}}
+	for _, f := range families {
+		p := c.wanted(f)
+		r.want[f] = p.Rules
+		r.marked = r.marked || p.RouteMarked
+		var err error
+		if r.routed[f], err = r.routing(f).In(); err != nil {
 			return err
 		}
 	}
-	if err := s.tables.Swap(ctx, from.Rules, to.Rules); err != nil {
+	if err := r.open(ctx); err != nil {
 		return err
 	}
-	if from.RouteMarked && !to.RouteMarked {
-		return s.routing.Remove()
-	}
-	return nil
+	return r.apply(ctx)
 }
 
-// check reads the kernel and compares it with what is wanted.
-func (s step) check(ctx context.Context) error {
-	if s.want.RouteMarked {
-		in, err := s.routing.In()
-		if err != nil {
-			return fmt.Errorf("verify: %w", err)
-		}
-		if !in {
-			return &verify.Mismatch{Differences: []string{
-				fmt.Sprintf("routing: missing rule or local route for packets with mark %d in table %d", s.routing.Mark, s.routing.Table),
-			}}
-		}
-	}
-	return verify.Check(ctx, s.tables, s.want.Rules)
+func (r *run) routing(f rule.Family) apply.Routing {
+	return apply.Routing{Family: f, Mark: r.Capture.TProxyMark, Table: r.Capture.TProxyTable}
 }
 
-// setAddress gives lo the address that the proxy calls the application from, or takes it
-// away where there are no rules. Only IPv6 needs that.
-func setAddress(f rule.Family, sets rule.Sets) error {
-	switch {
-	case f == rule.IPv4:
+// apply tries the targets until one holds what is wanted, which it proves by reading the
+// kernel. What a failed attempt did is undone before the next.
+func (r *run) apply(ctx context.Context) error {
+	targets := r.targets
+	if !r.captures() {
+		targets = []*store{nil} // all are to be empty
+	} else if len(targets) == 0 {
+		return fmt.Errorf("no usable backend: %w", errors.Join(r.problems...))
+	}
+	if r.done(targets[0]) {
+		for _, f := range r.families {
+			r.Log.Info("nothing to change", "family", f)
+		}
 		return nil
-	case sets.Empty():
-		return apply.RemoveLoopback(plan.ProxySource(f))
-	default:
-		return apply.AddLoopback(plan.ProxySource(f))
 	}
-}
-
-// undo brings back what the kernel held when the step began, whatever it holds now.
-func (s step) undo(ctx context.Context) error {
-	now, err := s.now(ctx)
-	if err != nil {
-		return fmt.Errorf("undo: %w", err)
-	}
-	// A transaction that failed has left the rules as they were.
-	if now.RouteMarked != s.before.RouteMarked || verify.Compare(s.before.Rules, now.Rules) != nil {
-		if err := s.load(ctx, now, s.before); err != nil {
-			return fmt.Errorf("undo: %w", err)
+	problems := r.problems
+	for _, target := range targets {
+		err := r.attempt(ctx, target)
+		if err == nil {
+			return nil
+		}
+		// The undoing must not be cut short by what ended ctx.
+		undone := r.undo(context.WithoutCancel(ctx))
+		problems = append(problems, err, undone)
+		if undone != nil || final(ctx, err) {
+			break
 		}
 	}
-	if err := setAddress(s.tables.Tool.Family, s.before.Rules); err != nil {
-		return fmt.Errorf("undo: %w", err)
+	return errors.Join(problems...)
+}
+
+// goal is what a store is to hold when target has the rules.
+func (r *run) goal(s, target *store) map[rule.Family]rule.Sets {
+	if s == target {
+		return r.want
 	}
 	return nil
+}
+
+func (r *run) stores() []*store { return slices.Concat(r.targets, r.others) }
+
+// done reports whether the kernel held what is wanted when the run began.
+func (r *run) done(target *store) bool {
+	return !slices.ContainsFunc(r.families, func(f rule.Family) bool { return !r.doneFor(f, target) })
+}
+
+func (r *run) doneFor(f rule.Family, target *store) bool {
+	for _, s := range r.stores() {
+		if verify.Compare(r.goal(s, target)[f], s.before[f]) != nil {
+			return false
+		}
+	}
+	return r.routed[f] == r.marked
+}
+
+// attempt loads what is wanted into target and empties all other stores, in this order:
+// two captures of one packet agree, none would be a leak. Marked packets are routed before
+// the first is marked and until the last is.
+func (r *run) attempt(ctx context.Context, target *store) error {
+	if err := r.prepare(r.marked, r.want); err != nil {
+		return err
+	}
+	stores := r.stores()
+	slices.SortStableFunc(stores, func(a, b *store) int { return later(a == target) - later(b == target) })
+	for _, s := range stores {
+		if s != target && !s.holdsOurs() {
+			continue
+		}
+		if err := s.Swap(ctx, s.before, r.goal(s, target)); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	if err := r.retire(r.marked, r.want); err != nil {
+		return err
+	}
+	if err := r.check(ctx, target); err != nil {
+		return err
+	}
+	if err := r.forget(); err != nil {
+		return err
+	}
+	r.report(target)
+	return nil
+}
+
+// later orders what holds before what does not.
+func later(first bool) int {
+	if first {
+		return 0
+	}
+	return 1
+}
+
+func (r *run) report(target *store) {
+	for _, f := range r.families {
+		replaced := 0
+		for _, s := range r.stores() {
+			replaced += s.before[f].Len()
+		}
+		switch {
+		case r.doneFor(f, target):
+			r.Log.Info("nothing to change", "family", f)
+		case target == nil:
+			r.Log.Info("rules removed and verified", "family", f, "rules", replaced)
+		default:
+			r.Log.Info("rules loaded and verified", "family", f, "backend", target.name, "rules", r.want[f].Len(), "replaced", replaced)
+		}
+	}
 }

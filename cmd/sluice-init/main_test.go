@@ -64,14 +64,14 @@ func TestProgram(t *testing.T) {
 		stderr string
 	}{
 		{name: "default pod", args: "istio-iptables -p 15001 -z 15006 -u 1337 -m REDIRECT -i * -x  -b * -d 15090,15021,15020",
-			stdout: `msg="rules loaded and verified" family=IPv6 flavour=nft rules=16 replaced=0`},
+			stdout: `msg="rules loaded and verified" family=IPv6 backend=iptables-nft rules=16 replaced=0`},
 		{name: "environment", env: []string{"CLEANUP_ONLY=true"}, stdout: `msg="nothing to change" family=IPv4`},
 		{name: "help", args: "--help", stdout: "--istio-service-cidr"},
 		{name: "dry run", args: "-n -i *", stdout: "*nat\n:ISTIO_OUTPUT - [0:0]\n"},
 		{name: "JSON logs", args: "--log_as_json", stdout: `"msg":"rules loaded and verified"`},
 		{name: "unknown group", env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS=no-such-group"}, code: 1,
 			stderr: `environment variable ISTIO_OUTBOUND_OWNER_GROUPS: no group "no-such-group" in the init container's image, write its number`},
-		{name: "no iptables", env: []string{"PATH=/nonexistent"}, code: 1, stdout: "no usable iptables for IPv4"},
+		{name: "no iptables", env: []string{"PATH=/nonexistent"}, code: 1, stdout: "no usable backend: iptables-nft: IPv4: program iptables-nft is not in the image"},
 		{name: "rules that do not stick", env: []string{lossyPath}, args: "-b *", code: 126, stdout: `missing rule`},
 	}
 	for _, tt := range tests {

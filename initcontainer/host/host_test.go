@@ -12,81 +12,93 @@ import (
 	"github.com/sluicemesh/sluice/initcontainer/rule"
 )
 
-// without makes programs fail as they do on a kernel that lacks the tables of a flavour.
-func without(flavour string) string {
-	return `case "$0,$*" in *--version*) ;; *-` + flavour + `*)
-  echo "can't initialize iptables table nat: Table does not exist (do you need to insmod?)" >&2; exit 3;; esac
-exec $REAL "$@"`
-}
-
-// TestFindTool needs a kernel with both flavours only where the row says that rules of
-// that flavour exist beforehand.
 func TestFindTool(t *testing.T) {
 	tests := []struct {
-		name   string
-		before []string // programs run in the pod first
-		fake   string
-		absent func(program string) bool
-		force  Flavour
-		want   Flavour
-		errors []string // instead of want
+		name    string
+		absent  func(program string) bool
+		flavour Flavour
+		want    string // the command, without its folder
+		err     string // instead of want
 	}{
-		{name: "fresh", want: Nft},
-		{name: "kernel without legacy tables", fake: without("legacy"), want: Nft},
-		{name: "kernel without nf_tables", fake: without("nft"), want: Legacy},
-		{name: "kernel without any", fake: without("legacy") + "\n", absent: func(p string) bool { return !strings.Contains(p, "-legacy") },
-			errors: []string{"no usable iptables for IPv4", "iptables-nft: ", "iptables-legacy cannot list table nat", "do you need to insmod?"}},
-		{name: "forced and missing in the kernel", fake: without("legacy"), force: Legacy,
-			errors: []string{"iptables-legacy cannot list table nat (is the kernel module there, and capability NET_ADMIN?)", "Table does not exist"}},
-		{name: "forced and not installed", absent: func(p string) bool { return strings.Contains(p, "-nft") }, force: Nft,
-			errors: []string{"iptables-nft: ", "executable file not found"}},
-		{name: "image without restore", absent: func(p string) bool { return strings.HasSuffix(p, "-restore") },
-			errors: []string{`"iptables-nft-restore": executable file not found`}},
-		{name: "only plain names", absent: func(p string) bool { return strings.Contains(p, "-nft") || strings.Contains(p, "-legacy") }, want: Default},
-		{name: "nft in use", before: []string{"iptables-nft -t nat -N FOREIGN"}, want: Nft},
-		{name: "legacy in use", before: []string{"iptables-legacy -t nat -N FOREIGN"}, want: Legacy},
-		{name: "both in use, ours in nft", want: Nft,
-			before: []string{"iptables-legacy -t nat -N FOREIGN", "iptables-nft -t nat -N ISTIO_OUTPUT"}},
-		{name: "both in use, ours in legacy", want: Legacy,
-			before: []string{"iptables-legacy -t nat -N ISTIO_OUTPUT", "iptables-nft -t nat -N FOREIGN"}},
+		{name: "nft", flavour: Nft, want: "iptables-nft"},
+		{name: "legacy", flavour: Legacy, want: "iptables-legacy"},
+		{name: "not installed", absent: func(p string) bool { return p == "iptables-nft" }, flavour: Nft,
+			err: `program iptables-nft is not in the image: exec: "iptables-nft": executable file not found`},
+		{name: "image without restore", absent: func(p string) bool { return strings.HasSuffix(p, "-restore") }, flavour: Nft,
+			err: "program iptables-nft-restore is not in the image"},
+		// The plain names of this test are scripts of their own, as in the days of one flavour.
+		{name: "only plain names", absent: func(p string) bool { return strings.Contains(p, "-nft") || strings.Contains(p, "-legacy") },
+			flavour: Legacy, want: "iptables"},
+		{name: "only plain names of the other", absent: func(p string) bool { return strings.Contains(p, "-nft") || strings.Contains(p, "-legacy") },
+			flavour: Nft, err: "program iptables-nft is not in the image"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			lab := netlab.New(t, true)
-			for _, line := range tt.before {
-				words := strings.Fields(line)
-				lab.Output(t, words[0], words[1:]...)
-			}
-			fake := tt.fake
-			if fake == "" {
-				fake = `exec $REAL "$@"`
-			}
-			t.Setenv("PATH", netlab.FakePrograms(t, fake, tt.absent)+string(filepath.ListSeparator)+coreutils(t))
-			var got Tool
-			err := netlab.In(lab.Pod, func() (err error) {
-				got, err = FindTool(rule.IPv4, tt.force)
-				return err
-			})
-			if tt.errors == nil && (err != nil || got.Flavour != tt.want) {
-				t.Fatalf("FindTool = %v, %v; want %s", got.Flavour, err, tt.want)
-			}
-			for _, want := range tt.errors {
-				if err == nil || !strings.Contains(err.Error(), want) {
-					t.Errorf("error %v does not say %q", err, want)
+			t.Setenv("PATH", netlab.FakePrograms(t, `exit 1`, tt.absent))
+			got, err := FindTool(rule.IPv4, tt.flavour)
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("error %v, want one that says %q", err, tt.err)
 				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := Tool{rule.IPv4, tt.flavour, tt.want, tt.want + "-save", tt.want + "-restore"}
+			for _, path := range []*string{&got.Command, &got.Save, &got.Restore} {
+				*path = filepath.Base(*path)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("tool (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-// coreutils is a directory that has no iptables, for the fake programs' own needs.
-func coreutils(t *testing.T) string {
-	t.Helper()
+func TestFlavourOf(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Symlink("/bin/sh", filepath.Join(dir, "sh")); err != nil {
-		t.Fatal(err)
+	for name, want := range map[string]Flavour{"xtables-nft-multi": Nft, "xtables-legacy-multi": Legacy, "xtables-multi": Legacy} {
+		link := filepath.Join(dir, "iptables-"+name)
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(name, link); err != nil {
+			t.Fatal(err)
+		}
+		if got := flavourOf(link); got != want {
+			t.Errorf("flavourOf(link to %s) = %s, want %s", name, got, want)
+		}
 	}
-	return dir
+}
+
+// TestLegacyInUse: asking finds tables, in the family asked for, and makes none.
+func TestLegacyInUse(t *testing.T) {
+	lab := netlab.New(t, true)
+	in := func(f rule.Family) (used bool) {
+		t.Helper()
+		err := netlab.In(lab.Pod, func() (err error) {
+			used, err = LegacyInUse(f)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return used
+	}
+	for range 2 {
+		if in(rule.IPv4) || in(rule.IPv6) {
+			t.Fatal("a fresh namespace has legacy tables")
+		}
+	}
+	lab.Output(t, "iptables-legacy", "-t", "filter", "-N", "FOREIGN")
+	if in(rule.IPv4) {
+		t.Error("table filter is not one that interception uses")
+	}
+	lab.Output(t, "iptables-legacy", "-t", "raw", "-N", "FOREIGN")
+	if !in(rule.IPv4) || in(rule.IPv6) {
+		t.Errorf("IPv4 %t, IPv6 %t; want the first only", in(rule.IPv4), in(rule.IPv6))
+	}
 }
 
 func TestReadFamilies(t *testing.T) {
@@ -128,22 +140,4 @@ func TestReadFamilies(t *testing.T) {
 			t.Errorf("families (-want +got):\n%s", diff)
 		}
 	})
-}
-
-// TestFindToolOnlyReads: choosing the programs leaves no trace in a fresh namespace.
-func TestFindToolOnlyReads(t *testing.T) {
-	lab := netlab.New(t, true)
-	before := lab.Output(t, "iptables-nft-save")
-	if err := netlab.In(lab.Pod, func() error {
-		_, err := FindTool(rule.IPv4, "")
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(before, lab.Output(t, "iptables-nft-save")); diff != "" {
-		t.Errorf("tables (-before +after):\n%s", diff)
-	}
-	if names := lab.Output(t, "cat", "/proc/thread-self/net/ip_tables_names"); names != "" {
-		t.Errorf("legacy tables %q exist now", names)
-	}
 }

@@ -52,7 +52,7 @@ func (b *builder) guests() {
 	b.excludedPorts(rule.Guests)
 	b.destinations(rule.Guests)
 	for _, link := range unique(b.config.VirtualInterfaces) {
-		b.add(rule.Inbound, "virtual-interface", rule.Jump(rule.Guests), rule.Entering(link), rule.TCP())
+		b.add(rule.Inbound, "guest", rule.Jump(rule.Guests), rule.Entering(link), rule.TCP())
 	}
 }
 

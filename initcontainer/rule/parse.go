@@ -72,7 +72,7 @@ func (r *Rule) add(o option, value string, not bool) {
 	if o.flag == "-m" && implied(value) {
 		return
 	}
-	if why, ours := strings.CutPrefix(value, whyPrefix); ours && o.flag == "--comment" && r.Why == "" {
+	if why, ours := WhyOf(value); ours && o.flag == "--comment" && r.Why == "" {
 		r.Why = why
 		return
 	}

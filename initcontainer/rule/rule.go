@@ -67,6 +67,18 @@ func (c Chain) Private() bool { return strings.HasPrefix(string(c), privatePrefi
 // whyPrefix marks the comments of this program's rules.
 const whyPrefix = "sluice/"
 
+// WhyOf is the reason that a rule's comment in the kernel names; not ok when the comment is
+// not one of this program's.
+func WhyOf(comment string) (why string, ok bool) { return strings.CutPrefix(comment, whyPrefix) }
+
+// Comment is what stands beside the rule in the kernel; "" for rules without a reason.
+func (r Rule) Comment() string {
+	if r.Why == "" {
+		return ""
+	}
+	return whyPrefix + r.Why
+}
+
 // Rule is one rule of a chain. It is a value and not modified once made.
 type Rule struct {
 	Chain  Chain
@@ -88,8 +100,8 @@ func (r Rule) Spec() string {
 	for _, m := range r.Match {
 		words = append(words, m.words(protocol)...)
 	}
-	if r.Why != "" {
-		words = append(words, "-m", "comment", "--comment", whyPrefix+r.Why)
+	if c := r.Comment(); c != "" {
+		words = append(words, "-m", "comment", "--comment", c)
 	}
 	return strings.Join(append(words, "-j", r.Target.String()), " ")
 }

@@ -5,18 +5,12 @@
 package verify
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/sluicemesh/sluice/initcontainer/rule"
 )
-
-// Reader lists what of the interception the kernel holds.
-type Reader interface {
-	Read(context.Context) (rule.Sets, error)
-}
 
 // Mismatch is the error for rules that are not as planned. It is not empty.
 type Mismatch struct {
@@ -26,16 +20,6 @@ type Mismatch struct {
 // Error lists all differences.
 func (m *Mismatch) Error() string {
 	return "the kernel's rules are not as planned: " + strings.Join(m.Differences, "; ")
-}
-
-// Check reads the kernel and compares it with want. The error is a *Mismatch where the
-// rules differ, another where they could not be read.
-func Check(ctx context.Context, kernel Reader, want rule.Sets) error {
-	got, err := kernel.Read(ctx)
-	if err != nil {
-		return fmt.Errorf("verify: %w", err)
-	}
-	return Compare(want, got)
 }
 
 // Compare returns nil when got has the same chains and in each the same rules in the same

@@ -27,6 +27,11 @@ const (
 	Debug      uint16 = 8080  // readiness and debug, plain HTTP
 )
 
+// The ports of the network plug-in's installer, on the node.
+const (
+	CNIReady uint16 = 8000 // readiness, loopback only; its metrics are on Monitoring
+)
+
 // Port describes one port for the reference page.
 type Port struct {
 	Number   uint16
@@ -47,13 +52,15 @@ func All() []Port {
 		{Tunnel, "envoy", "wildcard", "HTTP/2", "HBONE tunnel, never captured; reserved, nothing listens yet"},
 		{AgentStatus, "sluice-agent", "wildcard", "HTTP", "health, merged metrics, application probes, quit"},
 		{EnvoyHealth, "envoy", "wildcard", "HTTP", "readiness (/healthz/ready), asked by the kubelet"},
-		{AgentDNS, "sluice-agent", "loopback", "DNS", "DNS proxy; reserved, nothing listens yet"},
+		{AgentDNS, "sluice-agent", "loopback", "DNS", "DNS queries of the pod, UDP and TCP, where DNS capture is on"},
 		{EnvoyPrometheus, "envoy", "wildcard", "HTTP", "Envoy's own statistics (/stats/prometheus)"},
 		{XDSPlain, "sluiced", "wildcard", "gRPC", "xDS without TLS or identity"},
 		{XDSTLS, "sluiced", "wildcard", "gRPC/TLS", "xDS and certificate signing"},
 		{Monitoring, "sluiced", "wildcard", "HTTP", "metrics, version, debug"},
 		{Webhook, "sluiced", "wildcard", "HTTPS", "admission webhook"},
 		{Debug, "sluiced", "wildcard", "HTTP", "readiness (/ready) and debug"},
+		{CNIReady, "sluice-cni", "loopback", "HTTP", "readiness (/readyz) of the network plug-in's installer, on the node"},
+		{Monitoring, "sluice-cni", "wildcard", "HTTP", "metrics of the network plug-in's installer, on the node"},
 	}
 }
 

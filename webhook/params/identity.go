@@ -57,31 +57,13 @@ func (r *reader) identity(c *Container, config *meshv1alpha1.ProxyConfig, p Para
 }
 
 // owners returns the ids by which the kernel tells the proxy's own traffic apart: those
-// that the container really has. Id 0 cannot serve, since other processes run as root; in
-// its place stands the usual id, and the other one of the two tells the proxy apart.
+// that the container really has.
 func (r *reader) owners(c Container) (uids, gids []uint32) {
-	for _, id := range []int64{c.UID, c.GID} {
-		if id < 0 || id > math.MaxUint32 {
-			r.report(securityPath, UnsafeIdentity, true, "runAsUser and runAsGroup must lie between 0 and 4294967295")
-			return nil, nil
-		}
+	uids, gids, err := capture.Owners(c.UID, c.GID)
+	if err != nil {
+		r.report(securityPath, UnsafeIdentity, true, err.Error())
 	}
-	uid, gid := uint32(c.UID), uint32(c.GID)
-	switch {
-	case uid == 0 && gid == 0:
-		r.report(securityPath, UnsafeIdentity, true,
-			"a proxy that runs as user 0 and group 0 cannot be told apart from other processes: set runAsGroup to 1337")
-		return nil, nil
-	case uid == 0:
-		uid = capture.DefaultProxyID
-	case gid == 0:
-		gid = uid
-	}
-	if uid == gid {
-		ids := []uint32{uid}
-		return ids, ids
-	}
-	return []uint32{uid}, []uint32{gid}
+	return uids, gids
 }
 
 // sharedIdentity warns of containers that pass for the proxy: their traffic leaves the

@@ -25,34 +25,39 @@ func (r *reader) capture(config *meshv1alpha1.ProxyConfig, p Params) capture.Con
 		c.InboundPort = uint16(n)
 	}
 	c.Mode = r.mode(config)
-	values := &r.Defaults.Values.Global.Proxy.Ranges
-	c.OutboundRanges = list(r, meta.IncludeOutboundIPRanges, string(values.IncludeIPRanges), capture.ParseRanges)
-	c.OutboundExcludeRanges = list(r, meta.ExcludeOutboundIPRanges, string(values.ExcludeIPRanges), capture.ParsePrefixes)
-	c.InboundPorts = list(r, meta.IncludeInboundPorts, string(values.IncludeInboundPorts), capture.ParsePorts)
-	c.OutboundPorts = list(r, meta.IncludeOutboundPorts, string(values.IncludeOutboundPorts), capture.ParsePortList)
-	c.OutboundExcludePorts = list(r, meta.ExcludeOutboundPorts, string(values.ExcludeOutboundPorts), capture.ParsePortList)
-
-	c.InboundExcludePorts = append(ports.InboundExcluded(),
-		list(r, meta.ExcludeInboundPorts, string(values.ExcludeInboundPorts), capture.ParsePortList)...)
+	c, mistakes := c.Annotated(r.selecting)
+	for _, m := range mistakes {
+		r.badEach(m.Key, m.Err)
+	}
+	c.InboundExcludePorts = append(ports.InboundExcluded(), c.InboundExcludePorts...)
 	if s := p.Health.StatusPort; s != 0 && !slices.Contains(c.InboundExcludePorts, s) {
 		c.InboundExcludePorts = append(c.InboundExcludePorts, s)
-	}
-	c.ExcludeInterfaces = list(r, meta.ExcludeInterfaces, "", capture.ParseInterfaces)
-	c.VirtualInterfaces = list(r, meta.KubevirtInterfaces, "", capture.ParseInterfaces)
-	if _, ok := r.get(meta.VirtualInterfaces); ok {
-		c.VirtualInterfaces = list(r, meta.VirtualInterfaces, "", capture.ParseInterfaces)
 	}
 	return c
 }
 
-// list parses an annotation that is present, even when empty, else the value of the chart.
-func list[T any](r *reader, key, value string, parse func(string) (T, error)) T {
+// selecting returns an annotation that selects traffic; where it is absent, not where it is
+// empty, the value of the chart.
+func (r *reader) selecting(key string) (string, bool) {
 	if v, ok := r.get(key); ok {
-		value = v
+		return v, true
 	}
-	out, err := parse(value)
-	r.badEach(key, err)
-	return out
+	values := &r.Defaults.Values.Global.Proxy.Ranges
+	switch key {
+	case meta.IncludeOutboundIPRanges:
+		return string(values.IncludeIPRanges), true
+	case meta.ExcludeOutboundIPRanges:
+		return string(values.ExcludeIPRanges), true
+	case meta.IncludeInboundPorts:
+		return string(values.IncludeInboundPorts), true
+	case meta.ExcludeInboundPorts:
+		return string(values.ExcludeInboundPorts), true
+	case meta.IncludeOutboundPorts:
+		return string(values.IncludeOutboundPorts), true
+	case meta.ExcludeOutboundPorts:
+		return string(values.ExcludeOutboundPorts), true
+	}
+	return "", false
 }
 
 // mode reads the interception mode.
@@ -61,12 +66,12 @@ func (r *reader) mode(config *meshv1alpha1.ProxyConfig) capture.Mode {
 	if v, ok := r.get(meta.InterceptionMode); ok {
 		mode, from = v, meta.InterceptionMode
 	}
-	switch m := capture.Mode(mode); m {
-	case capture.Redirect, capture.TProxy, capture.None:
-		return m
+	m, err := capture.ParseMode(mode)
+	if err != nil {
+		r.bad(from, "%v", err)
+		return capture.Redirect
 	}
-	r.bad(from, "%q is not an interception mode, write REDIRECT, TPROXY or NONE", mode)
-	return capture.Redirect
+	return m
 }
 
 // initEnvironment refuses what the init container would refuse at its start: the proxy's
