@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -112,18 +113,12 @@ func (r *reader) port(name string, otherwise uint16) string {
 	return v
 }
 
-// word is one of otherwise and the others.
-func (r *reader) word(name, otherwise string, others ...string) string {
-	v := r.text(name, otherwise)
-	if v == otherwise {
-		return v
+// word is one of all; the first is what an empty variable means.
+func (r *reader) word(name string, all ...string) string {
+	v := r.text(name, all[0])
+	if !slices.Contains(all, v) {
+		r.add(fmt.Errorf("%s: %q is not one of %s", name, v, strings.Join(all, ", ")))
 	}
-	for _, w := range others {
-		if v == w {
-			return v
-		}
-	}
-	r.add(fmt.Errorf("%s: %q is not one of %s", name, v, strings.Join(others, ", ")))
 	return v
 }
 

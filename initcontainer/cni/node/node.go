@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -62,7 +63,7 @@ func Run(ctx context.Context, c Config, out io.Writer) error {
 	log.Info("plug-in is being installed", "node", c.Repair.Node, "repair", string(c.Repair.Mode))
 	err = g.Wait()
 	leave(context.WithoutCancel(ctx), c, installer, log)
-	return errors.Join(err, lines.Close(), repeating.Wait())
+	return errors.Join(err, lines.Close(), os.Remove(c.LogSocket), repeating.Wait())
 }
 
 // leaveTimeout bounds what is done at the end.
