@@ -125,6 +125,31 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+func TestUntaint(t *testing.T) {
+	taints, patch := "", ""
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			fmt.Fprintf(w, `{"metadata":{"resourceVersion":"9"},"spec":{"taints":[%s]}}`, taints)
+			return
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		patch = r.Method + " " + r.URL.Path + " " + string(body)
+	})
+	taints = `{"key":"a","effect":"NoSchedule","odd":1},{"key":"cni.istio.io/not-ready","effect":"NoSchedule"}`
+	removed, err := c.Untaint(t.Context(), "n1", "cni.istio.io/not-ready")
+	want := `PATCH /api/v1/nodes/n1 {"metadata":{"resourceVersion":"9"},"spec":{"taints":[{"key":"a","effect":"NoSchedule","odd":1}]}}`
+	if err != nil || !removed || patch != want {
+		t.Errorf("Untaint = %v, %v, told %s; want %s", removed, err, patch, want)
+	}
+	taints, patch = `{"key":"a"}`, ""
+	if removed, err := c.Untaint(t.Context(), "n1", "cni.istio.io/not-ready"); err != nil || removed || patch != "" {
+		t.Errorf("Untaint of a node without it = %v, %v, told %s", removed, err, patch)
+	}
+}
+
 func TestStays(t *testing.T) {
 	answer := ""
 	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
