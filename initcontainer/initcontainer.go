@@ -9,7 +9,6 @@ package initcontainer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"runtime"
@@ -23,12 +22,14 @@ import (
 	"github.com/sluicemesh/sluice/initcontainer/rule"
 )
 
-// Config is what Run needs. All fields must be set.
+// Config is what Run needs. All fields but Resolvers must be set.
 type Config struct {
 	Capture capture.Config
 	Options capture.Options
 	Log     *slog.Logger
 	Out     io.Writer // where a dry run prints the rules
+	// Resolvers is the file that lists the pod's servers for DNS; "" is the usual one.
+	Resolvers string
 }
 
 // Run makes the kernel hold the rules of c.Capture and no others of ours, in IPv4 and,
@@ -43,16 +44,23 @@ type Config struct {
 // With Options.SkipApply no rule is read or written. With Options.Validate the rules in
 // force, then another program's, must capture a connection; the error is a
 // *probe.NotCaptured if they do not.
+//
+// With Options.NetworkNamespace it acts on that namespace instead of the calling thread's.
 func Run(ctx context.Context, c Config) error {
+	if file := c.Options.NetworkNamespace; file != "" {
+		return host.Within(file, func() error { return c.here(ctx) })
+	}
+	return c.here(ctx)
+}
+
+func (c Config) here(ctx context.Context) error {
 	// Namespaces belong to threads. Children are started from this one, too.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := c.Capture.Validate(); err != nil && !c.Options.CleanupOnly {
 		return err
 	}
-	for _, note := range c.Options.Notes {
-		c.Log.Warn("setting without effect", "note", note)
-	}
+	c = c.completed()
 	start := time.Now()
 	families, err := host.ReadFamilies()
 	if err != nil {
@@ -61,7 +69,7 @@ func Run(ctx context.Context, c Config) error {
 	if families.None() && c.captures() {
 		return errors.New("the pod has no IPv4 or IPv6 address beside loopback and link-local ones: nothing to capture")
 	}
-	if c.Options.DryRun {
+	if c.Options.DryRun || c.Options.Explain {
 		return c.print(families)
 	}
 	if !c.Options.SkipApply {
@@ -112,18 +120,4 @@ func (c Config) wanted(f rule.Family) plan.Plan {
 		return plan.Plan{}
 	}
 	return plan.Build(c.Capture, f)
-}
-
-// print writes what a run into an empty namespace would load.
-func (c Config) print(families host.Families) error {
-	list := []rule.Family{rule.IPv4}
-	if families.IPv6 || families.IPv6Enabled {
-		list = append(list, rule.IPv6)
-	}
-	for _, f := range list {
-		if _, err := fmt.Fprintf(c.Out, "# %s\n%s", f, c.wanted(f).Text(f)); err != nil {
-			return fmt.Errorf("print %s rules: %w", f, err)
-		}
-	}
-	return nil
 }

@@ -5,35 +5,35 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/sluicemesh/sluice/initcontainer/apply/nft"
 	"github.com/sluicemesh/sluice/initcontainer/apply/xtables"
 	"github.com/sluicemesh/sluice/initcontainer/host"
 	"github.com/sluicemesh/sluice/initcontainer/rule"
 )
 
 // open looks at every backend and reads what it holds. It writes nothing, and runs a
-// program only where there are tables for it to list.
+// program only where there are legacy tables for it to list.
 func (r *run) open(ctx context.Context) error {
+	native := &nft.Kernel{}
+	if err := r.add(ctx, &store{kernel: native, name: rule.NFTables}, r.Options.NativeNftables); err != nil {
+		return err
+	}
 	flavours, err := r.flavours()
 	if err != nil {
 		return err
 	}
 	for _, flavour := range flavours {
-		may := r.Options.Flavour == "" || r.Options.Flavour == string(flavour)
-		s, err := r.openTables(flavour)
-		if err == nil {
-			if s.before, err = s.Read(ctx); err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
-			}
-		}
+		wanted := !r.Options.NativeNftables && (r.Options.Flavour == "" || r.Options.Flavour == string(flavour))
+		s, err := r.openTables(flavour, native)
 		switch {
-		case err == nil && may:
-			r.targets = append(r.targets, s)
 		case err == nil:
-			r.others = append(r.others, s)
-		case may:
+			if err := r.add(ctx, s, wanted); err != nil {
+				return err
+			}
+		case wanted:
 			r.problems = append(r.problems, err)
-		default:
-			r.Log.Warn("cannot tell whether another backend holds rules, too", "error", err)
+		default: // what has no program here has most likely no rules
+			r.Log.Debug("cannot tell whether another backend holds rules", "error", err)
 		}
 	}
 	// Rules of an earlier run stay where they are.
@@ -43,13 +43,30 @@ func (r *run) open(ctx context.Context) error {
 	return nil
 }
 
+// add reads what a store holds and takes it in, as a target or as one of the others.
+func (r *run) add(ctx context.Context, s *store, target bool) (err error) {
+	if s.before, err = s.Read(ctx); err != nil {
+		return fmt.Errorf("%s: %w", s.name, err)
+	}
+	if target {
+		r.targets = append(r.targets, s)
+	} else {
+		r.others = append(r.others, s)
+	}
+	return nil
+}
+
 // openTables opens one flavour of iptables.
-func (r *run) openTables(flavour host.Flavour) (*store, error) {
+func (r *run) openTables(flavour host.Flavour, nft xtables.Lister) (*store, error) {
 	s := &store{name: rule.IPTablesNft}
 	if flavour == host.Legacy {
 		s.name = rule.IPTablesLegacy
 	}
-	k, err := xtables.Open(flavour, r.families)
+	o := xtables.Options{Families: r.families, Nft: nft}
+	if r.Options.CNIMode {
+		o.LockFile = r.Options.NetworkNamespace
+	}
+	k, err := xtables.Open(flavour, o)
 	if err != nil {
 		return s, fmt.Errorf("%s: %w", s.name, err)
 	}
@@ -61,7 +78,7 @@ func (r *run) openTables(flavour host.Flavour) (*store, error) {
 // in this namespace, others use them and so do we.
 func (r *run) flavours() ([]host.Flavour, error) {
 	for _, f := range r.families {
-		legacy, err := host.InUse(f, host.Legacy)
+		legacy, err := host.LegacyInUse(f)
 		if err != nil {
 			return nil, err
 		}

@@ -35,6 +35,12 @@ type result struct {
 // run is what sluice-init does with a command line, in the lab's pod.
 func run(t *testing.T, lab *netlab.Lab, line string) result {
 	t.Helper()
+	return runIn(t, lab, "", line)
+}
+
+// runIn is run with a file of servers for DNS.
+func runIn(t *testing.T, lab *netlab.Lab, resolvers, line string) result {
+	t.Helper()
 	config, options, err := parse(line)
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +48,7 @@ func run(t *testing.T, lab *netlab.Lab, line string) result {
 	var log, out bytes.Buffer
 	err = netlab.In(lab.Pod, func() error {
 		return initcontainer.Run(t.Context(), initcontainer.Config{
-			Capture: config, Options: options, Log: slog.New(slog.NewTextHandler(&log, nil)), Out: &out,
+			Capture: config, Options: options, Log: slog.New(slog.NewTextHandler(&log, nil)), Out: &out, Resolvers: resolvers,
 		})
 	})
 	return result{log.String(), out.String(), err}
@@ -64,7 +70,12 @@ func parse(line string) (capture.Config, capture.Options, error) {
 
 func mustRun(t *testing.T, lab *netlab.Lab, line string) result {
 	t.Helper()
-	r := run(t, lab, line)
+	return mustRunIn(t, lab, "", line)
+}
+
+func mustRunIn(t *testing.T, lab *netlab.Lab, resolvers, line string) result {
+	t.Helper()
+	r := runIn(t, lab, resolvers, line)
 	if r.err != nil {
 		t.Fatalf("run %q: %v", line, r.err)
 	}

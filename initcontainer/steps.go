@@ -103,7 +103,7 @@ func (c Config) loadFamilies(ctx context.Context, families []rule.Family) error 
 }
 
 func (r *run) routing(f rule.Family) apply.Routing {
-	return apply.Routing{Family: f, Mark: plan.InboundMark, Table: plan.LocalTable}
+	return apply.Routing{Family: f, Mark: r.Capture.TProxyMark, Table: r.Capture.TProxyTable}
 }
 
 // apply tries the targets until one holds what is wanted, which it proves by reading the
@@ -182,6 +182,9 @@ func (r *run) attempt(ctx context.Context, target *store) error {
 		return err
 	}
 	if err := r.check(ctx, target); err != nil {
+		return err
+	}
+	if err := r.forget(); err != nil {
 		return err
 	}
 	r.report(target)

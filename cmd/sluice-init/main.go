@@ -16,6 +16,7 @@ import (
 	"github.com/sluicemesh/sluice/internal/capture"
 
 	"github.com/sluicemesh/sluice/initcontainer"
+	"github.com/sluicemesh/sluice/initcontainer/host"
 	"github.com/sluicemesh/sluice/initcontainer/probe"
 	"github.com/sluicemesh/sluice/initcontainer/verify"
 )
@@ -29,7 +30,7 @@ const (
 func main() { os.Exit(run()) }
 
 func run() int {
-	config, options, err := capture.Parse(os.Args[1:], os.Getenv)
+	config, options, err := capture.ParseWith(os.Args[1:], os.Getenv, host.Names())
 	var help *capture.HelpRequested
 	if errors.As(err, &help) {
 		fmt.Fprint(os.Stdout, help.Usage)
@@ -56,11 +57,11 @@ func run() int {
 	return 0
 }
 
-// logger writes to standard output, where kubectl logs shows it; a dry run keeps that for
-// the rules.
+// logger writes to standard output, where kubectl logs shows it; what prints rules keeps
+// that for them.
 func logger(o capture.Options) *slog.Logger {
 	out := os.Stdout
-	if o.DryRun {
+	if o.DryRun || o.Explain || o.LogTarget == "stderr" {
 		out = os.Stderr
 	}
 	levels := map[string]slog.Level{"debug": slog.LevelDebug, "warn": slog.LevelWarn, "error": slog.LevelError, "none": slog.LevelError + 1}

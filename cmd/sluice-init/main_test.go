@@ -69,8 +69,8 @@ func TestProgram(t *testing.T) {
 		{name: "help", args: "--help", stdout: "--istio-service-cidr"},
 		{name: "dry run", args: "-n -i *", stdout: "*nat\n:ISTIO_OUTPUT - [0:0]\n"},
 		{name: "JSON logs", args: "--log_as_json", stdout: `"msg":"rules loaded and verified"`},
-		{name: "not supported", env: []string{"ISTIO_META_DNS_CAPTURE=true"}, code: 1,
-			stderr: `environment variable ISTIO_META_DNS_CAPTURE: value "true" is not supported`},
+		{name: "unknown group", env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS=no-such-group"}, code: 1,
+			stderr: `environment variable ISTIO_OUTBOUND_OWNER_GROUPS: no group "no-such-group" in the init container's image, write its number`},
 		{name: "no iptables", env: []string{"PATH=/nonexistent"}, code: 1, stdout: "no usable backend: iptables-nft: IPv4: program iptables-nft is not in the image"},
 		{name: "rules that do not stick", env: []string{lossyPath}, args: "-b *", code: 126, stdout: `missing rule`},
 	}

@@ -11,38 +11,37 @@ import (
 	"slices"
 
 	"github.com/sluicemesh/sluice/internal/capture"
+	"github.com/sluicemesh/sluice/internal/ports"
 
 	"github.com/sluicemesh/sluice/initcontainer/rule"
-)
-
-// The packet marks of mode TPROXY and the routing table that goes with it; Istio's numbers.
-// The proxy sets InboundMark, too, on its connections to the application.
-const (
-	InboundMark uint32 = 1337 // belongs to a connection that the proxy received, or its other half
-	SelfMark    uint32 = 1338 // is of the proxy's own call to its pod
-	LocalTable  int    = 133  // routes everything to this host
 )
 
 // Plan is what the kernel is to hold for one address family.
 type Plan struct {
 	Rules rule.Sets
-	// RouteMarked says that packets with InboundMark are routed by LocalTable: they belong
-	// to this host whatever their address is.
+	// RouteMarked says that packets with Mark are routed by Table: they belong to this host
+	// whatever their address is. Without it Mark and Table are 0.
 	RouteMarked bool
+	Mark        uint32
+	Table       int
 }
 
 // Text is the plan as commands: the input of iptables-restore and, in comments, what is
 // done besides.
-func (p Plan) Text(f rule.Family) string {
+func (p Plan) Text(f rule.Family) string { return p.Routing(f) + rule.Swap(nil, p.Rules) }
+
+// Routing is the routing that goes with the rules, as comments with the commands of ip; ""
+// where none does.
+func (p Plan) Routing(f rule.Family) string {
 	if !p.RouteMarked {
-		return rule.Swap(nil, p.Rules)
+		return ""
 	}
 	all := "0.0.0.0/0"
 	if f == rule.IPv6 {
 		all = "::/0"
 	}
-	return fmt.Sprintf("# ip -%d route add local %s dev lo table %d\n# ip -%d rule add fwmark %d lookup %d\n%s",
-		f, all, LocalTable, f, InboundMark, LocalTable, rule.Swap(nil, p.Rules))
+	return fmt.Sprintf("# ip -%d route add local %s dev lo table %d\n# ip -%d rule add fwmark %d lookup %d\n",
+		f, all, p.Table, f, p.Mark, p.Table)
 }
 
 // Build returns the plan of family f. It is empty for interception mode NONE. c must pass
@@ -52,19 +51,22 @@ func Build(c capture.Config, f rule.Family) Plan {
 		return Plan{Rules: rule.Sets{}}
 	}
 	b := builder{config: c, family: f, tproxy: c.Mode == capture.TProxy}
+	b.zones()
 	b.discard()
 	b.guests()
 	b.inbound()
 	b.outbound()
+	plan := Plan{Rules: rule.Sets{}}
 	if b.tproxy {
 		b.marks()
 		b.divert()
+		plan.RouteMarked, plan.Mark, plan.Table = true, c.TProxyMark, c.TProxyTable
 	}
-	b.redirect(rule.InRedirect, c.InboundPort, "to-inbound-listener")
-	b.redirect(rule.Redirect, c.OutboundPort, "to-outbound-listener")
-	plan := Plan{Rules: rule.Sets{rule.Nat: rule.SetOf(b.nat)}, RouteMarked: b.tproxy}
-	if len(b.mangle) > 0 {
-		plan.Rules[rule.Mangle] = rule.SetOf(b.mangle)
+	b.listeners()
+	for table, rules := range map[rule.Table][]rule.Rule{rule.Raw: b.raw, rule.Mangle: b.mangle, rule.Nat: b.nat} {
+		if rules = tidy(rules); len(rules) > 0 {
+			plan.Rules[table] = rule.SetOf(rules)
+		}
 	}
 	return plan
 }
@@ -82,10 +84,11 @@ func ProxySource(f rule.Family) netip.Prefix {
 
 // builder collects the rules of each table.
 type builder struct {
-	config      capture.Config
-	family      rule.Family
-	tproxy      bool
-	nat, mangle []rule.Rule
+	config capture.Config
+	family rule.Family
+	tproxy bool
+
+	raw, mangle, nat []rule.Rule
 }
 
 // add appends a rule to chain c of table nat.
@@ -98,15 +101,17 @@ func (b *builder) each(c rule.Chain, why string, t rule.Target, ms ...rule.Match
 	b.mangle = append(b.mangle, rule.Rule{Chain: c, Match: ms, Target: t, Why: why})
 }
 
-// redirect fills chain c, which sends to a listener, where some rule jumps to it.
-func (b *builder) redirect(c rule.Chain, port uint16, why string) {
-	if leadsTo(b.nat, c) {
-		b.add(c, why, rule.RedirectTo(port), rule.TCP())
-	}
+// early appends a rule to chain c of table raw, before connections are looked up.
+func (b *builder) early(c rule.Chain, why string, t rule.Target, ms ...rule.Match) {
+	b.raw = append(b.raw, rule.Rule{Chain: c, Match: ms, Target: t, Why: why})
 }
 
-func leadsTo(rules []rule.Rule, c rule.Chain) bool {
-	return slices.ContainsFunc(rules, func(r rule.Rule) bool { return r.Target == rule.Jump(c) })
+// listeners fills the chains that send to a listener.
+func (b *builder) listeners() {
+	b.add(rule.DNS, "to-dns-listener", rule.RedirectTo(ports.AgentDNS), rule.TCP(), rule.ToPort(dnsPort))
+	b.add(rule.DNS, "to-dns-listener", rule.RedirectTo(ports.AgentDNS), rule.UDP(), rule.ToPort(dnsPort))
+	b.add(rule.InRedirect, "to-inbound-listener", rule.RedirectTo(b.config.InboundPort), rule.TCP())
+	b.add(rule.Redirect, "to-outbound-listener", rule.RedirectTo(b.config.OutboundPort), rule.TCP())
 }
 
 // localhost is what even the proxy reaches directly over lo.

@@ -80,11 +80,12 @@ type Config struct {
 	ExcludeInterfaces []string // left alone in both directions (-c)
 	VirtualInterfaces []string // (-k)
 
-	// Beyond here Args writes only DropInvalid: the rest comes from the environment alone.
-
 	// DropInvalid asks for packets of no known connection, of any protocol, to be dropped
 	// before they reach the pod's sockets, which would reset connections for them.
-	DropInvalid         bool
+	DropInvalid bool
+
+	// The groups and Loopback have no flag: they come from the environment alone.
+
 	OwnerGroups         Groups   // whose processes' outbound connections are captured
 	OwnerGroupsExcluded []uint32 // whose are not, only with OwnerGroups.All
 	// Loopback is what the proxy reaches directly in IPv4 when it calls its own pod; it lies
@@ -126,8 +127,9 @@ const localhost = "127.0.0.1/32"
 
 // Args writes c as the arguments of sluice-init, in the order and spelling that Istio's
 // init container uses (first the word "istio-iptables"). Options at their implied value
-// (tunnel port, a GID list equal to the UID list, empty lists of -q, -o, -k and -c, --drop-invalid) are left out, and so is
-// what has no flag: the owner groups and Loopback.
+// (tunnel port, a GID list equal to the UID list, empty lists of -q, -o, -k and -c, those
+// of TPROXY and DNS, --drop-invalid) are left out, and so is what has no flag: the owner
+// groups, Loopback and DNSServers.
 func (c Config) Args() []string {
 	args := []string{
 		"istio-iptables",
@@ -160,8 +162,25 @@ func (c Config) Args() []string {
 	if len(c.ExcludeInterfaces) > 0 {
 		args = append(args, "-c", strings.Join(c.ExcludeInterfaces, ","))
 	}
-	if c.DropInvalid {
-		args = append(args, "--drop-invalid")
+	return append(args, c.rareArgs()...)
+}
+
+// rareArgs are those that the injector of Istio never writes.
+func (c Config) rareArgs() []string {
+	var args []string
+	if c.TProxyMark != DefaultTProxyMark {
+		args = append(args, "-t", joinIDs([]uint32{c.TProxyMark}))
+	}
+	if c.TProxyTable != DefaultTProxyTable {
+		args = append(args, "-r", strconv.Itoa(c.TProxyTable))
+	}
+	for _, t := range []struct {
+		on   bool
+		name string
+	}{{c.RedirectDNS, "redirect-dns"}, {c.CaptureAllDNS, "capture-all-dns"}, {c.DropInvalid, "drop-invalid"}} {
+		if t.on {
+			args = append(args, "--"+t.name)
+		}
 	}
 	return args
 }

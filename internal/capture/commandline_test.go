@@ -33,11 +33,12 @@ func TestParseDefaultPod(t *testing.T) {
 		OutboundRanges: Ranges{All: true}, InboundPorts: Ports{All: true},
 		InboundExcludePorts: []uint16{15090, 15021, 15020},
 		OwnerGroups:         Groups{All: true}, Loopback: netip.MustParsePrefix("127.0.0.1/32"),
+		TProxyMark: 1337, TProxyTable: 133,
 	}
 	if diff := cmp.Diff(want, got, equal...); diff != "" {
 		t.Errorf("Parse (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(Options{LogLevel: "info", ProbePort: 15002, ProbeTimeout: 5 * time.Second}, opt); diff != "" {
+	if diff := cmp.Diff(Options{LogLevel: "info", LogTarget: "stdout", ProbePort: 15002, ProbeTimeout: 5 * time.Second}, opt); diff != "" {
 		t.Errorf("options (-want +got):\n%s", diff)
 	}
 }
@@ -47,6 +48,7 @@ func TestParseValues(t *testing.T) {
 		OutboundPort: 15001, InboundPort: 15006, TunnelPort: 15008,
 		ProxyUIDs: []uint32{1337}, ProxyGIDs: []uint32{1337}, Mode: Redirect,
 		OwnerGroups: Groups{All: true}, Loopback: netip.MustParsePrefix("127.0.0.1/32"),
+		TProxyMark: 1337, TProxyTable: 133,
 	}
 	tests := []struct {
 		name string
@@ -85,8 +87,49 @@ func TestParseValues(t *testing.T) {
 				o.Validate, o.SkipApply, o.ProbePort, o.ProbeTimeout = true, true, 7, time.Second
 			}},
 		{"tracing", nil, map[string]string{"IPTABLES_TRACE_LOGGING": "true"}, func(_ *Config, o *Options) {
-			o.Notes = []string{"IPTABLES_TRACE_LOGGING has no effect: packets are not traced"}
+			o.Notes = []string{"iptables-trace-logging has no effect"}
 		}},
+		{"dns", nil, map[string]string{"ISTIO_META_DNS_CAPTURE": "true"}, func(c *Config, _ *Options) { c.RedirectDNS = true }},
+		{"dns by the flag's variable", nil, map[string]string{"REDIRECT_DNS": "1", "ISTIO_META_DNS_CAPTURE": "false"},
+			func(c *Config, _ *Options) { c.RedirectDNS = true }},
+		{"dns off by flag", []string{"--redirect-dns=false"}, map[string]string{"ISTIO_META_DNS_CAPTURE": "true"}, func(*Config, *Options) {}},
+		{"all dns", []string{"--redirect-dns", "--capture-all-dns"}, nil,
+			func(c *Config, _ *Options) { c.RedirectDNS, c.CaptureAllDNS = true, true }},
+		{"all dns alone", nil, map[string]string{"CAPTURE_ALL_DNS": "true"}, func(c *Config, o *Options) {
+			c.CaptureAllDNS = true
+			o.Notes = []string{"capture-all-dns has no effect: redirect-dns is not set"}
+		}},
+		{"tproxy numbers", []string{"-t", "0x7"}, map[string]string{"ISTIO_INBOUND_TPROXY_ROUTE_TABLE": "300"},
+			func(c *Config, _ *Options) { c.TProxyMark, c.TProxyTable = 7, 300 }},
+		{"nftables", nil, map[string]string{"NATIVE_NFTABLES": "true"}, func(_ *Config, o *Options) { o.NativeNftables = true }},
+		{"cni", []string{"--cni-mode", "--network-namespace=/proc/7/ns/net"}, nil,
+			func(_ *Config, o *Options) { o.CNIMode, o.NetworkNamespace = true, "/proc/7/ns/net" }},
+		{"clean", []string{"istio-clean-iptables", "-u", "5"}, nil, func(c *Config, o *Options) {
+			c.ProxyUIDs, c.ProxyGIDs, o.CleanupOnly = []uint32{5}, []uint32{5}, true
+		}},
+		{"explain", []string{"--explain"}, map[string]string{"EXPLAIN": "perhaps"}, func(_ *Config, o *Options) { o.Explain = true }},
+		{"user", nil, map[string]string{"ENVOY_USER": "bob"}, func(c *Config, _ *Options) {
+			c.ProxyUIDs, c.ProxyGIDs = []uint32{7000}, []uint32{7000}
+		}},
+		{"user beside an id", []string{"-u", "5"}, map[string]string{"ENVOY_USER": "bob"}, func(c *Config, _ *Options) {
+			c.ProxyUIDs, c.ProxyGIDs = []uint32{5}, []uint32{5}
+		}},
+		{"unknown user", nil, map[string]string{"ENVOY_USER": "eve"}, func(_ *Config, o *Options) {
+			o.Notes = []string{`ENVOY_USER has no effect: there is no user "eve" here, the proxy is user 1337`}
+		}},
+		{"groups by name", nil, map[string]string{"ISTIO_OUTBOUND_OWNER_GROUPS": "java, 203"},
+			func(c *Config, _ *Options) { c.OwnerGroups = Groups{List: []uint32{202, 203}} }},
+		{"both lists of groups", nil, map[string]string{"ISTIO_OUTBOUND_OWNER_GROUPS": "1", "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE": "java"},
+			func(c *Config, o *Options) {
+				c.OwnerGroups, c.OwnerGroupsExcluded = Groups{List: []uint32{1}}, []uint32{202}
+				o.Notes = []string{"ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE has no effect: ISTIO_OUTBOUND_OWNER_GROUPS lists whom to capture"}
+			}},
+		{"dry run to a file", []string{"-n"}, map[string]string{"DRY_RUN_FILE_PATH": "/tmp/x"},
+			func(_ *Config, o *Options) { o.DryRun, o.DryRunFile = true, "/tmp/x" }},
+		{"log target", []string{"--log_target=/tmp/x", "--log_caller=all"}, nil, func(_ *Config, o *Options) {
+			o.Notes = []string{`log_target "/tmp/x" has no effect: logs go to stdout or stderr`, "log_caller has no effect"}
+		}},
+		{"log to stderr", []string{"--log_target", "stderr"}, nil, func(_ *Config, o *Options) { o.LogTarget = "stderr" }},
 		{"flag beats an unknown mode", []string{"-m", "NONE"}, map[string]string{"ISTIO_INBOUND_INTERCEPTION_MODE": "UNKNOWN"},
 			func(c *Config, _ *Options) { c.Mode = None }},
 		{"envoy-port has no variable", nil, map[string]string{"ENVOY_PORT": "1"}, func(*Config, *Options) {}},
@@ -94,16 +137,16 @@ func TestParseValues(t *testing.T) {
 		{"cleanup by variable", nil, map[string]string{"CLEANUP_ONLY": "1"}, func(_ *Config, o *Options) { o.CleanupOnly = true }},
 		{"flavour", []string{"--force-iptables-binary=legacy"}, nil, func(_ *Config, o *Options) { o.Flavour = "legacy" }},
 		{"implied options", []string{"--reconcile", "--force-apply"}, map[string]string{"ISTIO_DUAL_STACK": "true"}, func(_ *Config, o *Options) { o.DualStack = true }},
-		{"refused at their built-in value", []string{"--redirect-dns=false", "-t", "1337"}, map[string]string{"ISTIO_OUTBOUND_OWNER_GROUPS": "*"},
-			func(*Config, *Options) {}},
+		{"built-in values", []string{"--redirect-dns=false", "-t", "1337", "-f", "--restore-format=true", "--log_target=stdout"},
+			map[string]string{"ISTIO_OUTBOUND_OWNER_GROUPS": "*", "IPTABLES_TRACE_LOGGING": "false"}, func(*Config, *Options) {}},
 		{"logs", []string{"--log_output_level=ads:debug,default:warn", "--log_as_json"}, nil,
 			func(_ *Config, o *Options) { o.LogLevel, o.LogJSON = "warn", true }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			wantConfig, wantOptions := builtin, Options{LogLevel: "info", ProbePort: 15002, ProbeTimeout: 5 * time.Second}
+			wantConfig, wantOptions := builtin, Options{LogLevel: "info", LogTarget: "stdout", ProbePort: 15002, ProbeTimeout: 5 * time.Second}
 			tt.want(&wantConfig, &wantOptions)
-			config, options, err := Parse(tt.args, envOf(tt.env))
+			config, options, err := ParseWith(tt.args, envOf(tt.env), Names{one("bob", 7000), one("java", 202)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,6 +160,11 @@ func TestParseValues(t *testing.T) {
 	}
 }
 
+// one knows a single name.
+func one(name string, id uint32) func(string) (uint32, bool) {
+	return func(n string) (uint32, bool) { return id, n == name }
+}
+
 func TestParseRefuses(t *testing.T) {
 	tests := []struct {
 		name string
@@ -125,25 +173,23 @@ func TestParseRefuses(t *testing.T) {
 		want []string // each must be in the message
 	}{
 		{"unknown mode", []string{"-m", "redirect"}, nil, []string{`"redirect"`}},
-		{"tproxy mark", []string{"-t", "7"}, nil, []string{"--istio-inbound-tproxy-mark", `"7"`}},
-		{"tproxy table", []string{"-r", "7"}, nil, []string{"--istio-inbound-tproxy-route-table", `"7"`}},
+		{"tproxy mark", []string{"-t", "0"}, nil, []string{"--istio-inbound-tproxy-mark", `"0"`}},
+		{"tproxy mark without a successor", []string{"-t", "4294967295"}, nil, []string{`"4294967295"`, "4294967294"}},
+		{"tproxy table", []string{"-r", "0"}, nil, []string{"--istio-inbound-tproxy-route-table", `"0"`}},
+		{"tproxy table of the system", []string{"-r", "254"}, nil, []string{`"254"`}},
 		{"interfaces", []string{"-c", "net1,eth 0", "-k", "0eth"}, nil,
 			[]string{"--istio-exclude-interfaces", `"eth 0"`, "--kube-virt-interfaces", `"0eth"`}},
 		{"long interface", []string{"-c", "abcdefghijklmnop"}, nil, []string{`"abcdefghijklmnop"`, "15"}},
-		{"dns", nil, map[string]string{"ISTIO_META_DNS_CAPTURE": "true"}, []string{"ISTIO_META_DNS_CAPTURE", `"true"`}},
-		{"all dns", []string{"--capture-all-dns"}, nil, []string{"--capture-all-dns"}},
+		{"dns", nil, map[string]string{"ISTIO_META_DNS_CAPTURE": "on"}, []string{"ISTIO_META_DNS_CAPTURE", `"on"`}},
 		{"drop invalid", nil, map[string]string{"INVALID_DROP": "yes"}, []string{"INVALID_DROP", `"yes"`}},
 		{"probe", []string{"--iptables-probe-port=0", "--probe-timeout=soon"}, nil, []string{"--iptables-probe-port", `"soon"`}},
 		{"probe without time", []string{"--probe-timeout=0s"}, nil, []string{"--probe-timeout", `"0s"`}},
-		{"nftables", []string{"--native-nftables"}, nil, []string{"--native-nftables", "global.nativeNftables"}},
-		{"cni", []string{"--cni-mode", "--network-namespace=/x"}, nil, []string{"--cni-mode", "--network-namespace", `"/x"`}},
 		{"owner groups", nil, map[string]string{"ISTIO_OUTBOUND_OWNER_GROUPS": "java", "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE": "ftp"},
-			[]string{"ISTIO_OUTBOUND_OWNER_GROUPS", `"java"`, "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE", `"ftp"`, "as numbers"}},
+			[]string{"ISTIO_OUTBOUND_OWNER_GROUPS", `"java"`, "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE", `"ftp"`, "write its number"}},
 		{"many groups", nil, map[string]string{"ISTIO_OUTBOUND_OWNER_GROUPS": strings.Repeat("1,", 65)}, []string{"64"}},
 		{"loopback", nil, map[string]string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR": "10.0.0.0/8"},
 			[]string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR", `"10.0.0.0/8"`}},
 		{"wide loopback", nil, map[string]string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR": "127.0.0.0/7"}, []string{`"127.0.0.0/7"`}},
-		{"envoy user", nil, map[string]string{"ENVOY_USER": "bob", "DRY_RUN_FILE_PATH": "/x"}, []string{`"bob"`, `"/x"`}},
 		{"unparsable variable", nil, map[string]string{"DRY_RUN": "perhaps"}, []string{"DRY_RUN", `"perhaps"`}},
 		{"bad range", []string{"-i", "10.0.0.0/8,banana"}, nil, []string{"--istio-service-cidr", `"banana"`}},
 		{"star exclusion", []string{"-x", "*"}, nil, []string{"--istio-service-exclude-cidr", `"*"`}},
@@ -154,7 +200,6 @@ func TestParseRefuses(t *testing.T) {
 		{"owners", []string{"-u", "istio-proxy", "-g", "4294967295"}, nil, []string{`"istio-proxy"`, `"4294967295"`}},
 		{"flavour", []string{"--force-iptables-binary=nftables"}, nil, []string{`"nftables"`}},
 		{"log level", []string{"--log_output_level=default:loud"}, nil, []string{`"loud"`}},
-		{"log target", []string{"--log_target=/tmp/x"}, nil, []string{"--log_target"}},
 		{"unknown flag", []string{"--istio-no-such-thing"}, nil, []string{"istio-no-such-thing"}},
 		{"word", []string{"istio-iptables", "istio-iptables"}, nil, []string{`"istio-iptables"`}},
 	}
@@ -207,6 +252,10 @@ func randomConfig(rng *rand.Rand) Config {
 		TunnelPort: 15008, Mode: []Mode{Redirect, TProxy, None}[rng.IntN(3)],
 		OwnerGroups: Groups{All: true}, Loopback: netip.MustParsePrefix("127.0.0.1/32"),
 		DropInvalid:           rng.IntN(3) == 0,
+		RedirectDNS:           rng.IntN(3) == 0,
+		CaptureAllDNS:         rng.IntN(3) == 0,
+		TProxyMark:            1337,
+		TProxyTable:           133,
 		ExcludeInterfaces:     some(rng, 0, func() string { return randomName(rng) }),
 		VirtualInterfaces:     some(rng, 0, func() string { return randomName(rng) }),
 		ProxyUIDs:             some(rng, 1, rng.Uint32),
@@ -218,6 +267,9 @@ func randomConfig(rng *rand.Rand) Config {
 	c.ProxyGIDs = c.ProxyUIDs
 	if rng.IntN(2) == 0 {
 		c.ProxyGIDs = some(rng, 1, rng.Uint32)
+	}
+	if rng.IntN(3) == 0 {
+		c.TProxyMark, c.TProxyTable = 1+rng.Uint32N(1<<32-2), 1+rng.IntN(252)
 	}
 	if rng.IntN(3) == 0 {
 		c.TunnelPort = uint16(1 + rng.IntN(65535))
@@ -261,6 +313,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("--redirect-dns", "*")
 	f.Add("-m\nTPROXY\n-c\neth0, net1\n-k\ndocker0,", "*")
 	f.Add("-np\n1", "banana")
+	f.Add("-t\n0x10\n-r\n256\n--capture-all-dns", "")
 	f.Fuzz(func(t *testing.T, words, cidr string) {
 		env := envOf(map[string]string{"ISTIO_SERVICE_CIDR": cidr})
 		config, _, err := Parse(strings.Split(words, "\n"), env)

@@ -1,54 +1,47 @@
 package capture
 
-import (
-	"errors"
-	"fmt"
-	"net/netip"
-	"strconv"
-	"strings"
-	"time"
-)
+import "slices"
 
-// settings lists all options of sluice-init: those that say what is captured, those that
-// say what to do, those without effect, and those that are refused.
+// settings lists all options of sluice-init, in the order of the help text.
 func settings() []setting {
-	var all []setting
-	all = append(all, captureSettings()...)
-	all = append(all, narrowingSettings()...)
-	all = append(all, actionSettings()...)
-	all = append(all, validationSettings()...)
-	all = append(all, refusedSettings()...)
-	return all
+	return slices.Concat(captureSettings(), narrowingSettings(), tproxySettings(), dnsSettings(),
+		actionSettings(), placeSettings(), validationSettings(), reportSettings(), idleSettings())
 }
 
 func captureSettings() []setting {
 	return []setting{
-		{name: "envoy-port", short: "p", value: "15001", help: "outbound capture port",
+		{Setting: Setting{Name: "envoy-port", Short: "p", Default: "15001", Help: "outbound capture port"},
 			use: port(func(l *line) *uint16 { return &l.config.OutboundPort })},
 		flag("inbound-capture-port", "z", "15006", "inbound capture port",
 			port(func(l *line) *uint16 { return &l.config.InboundPort })),
 		flag("inbound-tunnel-port", "e", "15008", "port that is never captured inbound",
-			port(func(l *line) *uint16 { return &l.config.TunnelPort })),
-		flag("proxy-uid", "u", "1337", "UIDs of the proxy, comma-separated",
-			func(l *line, v string) (err error) { l.config.ProxyUIDs, err = parseOwners(v); return err }),
+			port(func(l *line) *uint16 { return &l.config.TunnelPort })).
+			differs("left alone with TPROXY, too, where Istio captures it"),
+		flag("proxy-uid", "u", "", "UIDs of the proxy, comma-separated; when empty that of user $ENVOY_USER, else 1337",
+			func(l *line, v string) (err error) { l.config.ProxyUIDs, err = parseIDs(v); return err }).
+			differs("several IDs are alike, each is the proxy; in Istio only the first may call its own pod through the proxy"),
 		flag("proxy-gid", "g", "", "GIDs of the proxy, comma-separated; the UIDs when empty",
-			func(l *line, v string) (err error) { l.config.ProxyGIDs, err = parseIDs(v); return err }),
-		flag("istio-inbound-interception-mode", "m", "", "REDIRECT, TPROXY or NONE; empty is REDIRECT", useMode),
+			func(l *line, v string) (err error) { l.config.ProxyGIDs, err = parseIDs(v); return err }).
+			differs("a process with the GID alone is the proxy over lo, too"),
+		flag("istio-inbound-interception-mode", "m", "", "REDIRECT, TPROXY or NONE; empty is REDIRECT", useMode).
+			differs("another word is an error; in Istio it is REDIRECT"),
 		flag("istio-inbound-ports", "b", "", `local ports captured inbound, comma-separated, "*" for all, empty for none`,
 			func(l *line, v string) (err error) { l.config.InboundPorts, err = ParsePorts(v); return err }),
 		flag("istio-local-exclude-ports", "d", "", `local ports not captured inbound; only with -b "*"`,
 			portList(func(c *Config) *[]uint16 { return &c.InboundExcludePorts })),
 		flag("istio-service-cidr", "i", "", `destinations captured outbound, comma-separated CIDRs, "*" for all, empty for none`,
-			func(l *line, v string) (err error) { l.config.OutboundRanges, err = ParseRanges(v); return err }),
+			func(l *line, v string) (err error) { l.config.OutboundRanges, err = ParseRanges(v); return err }).
+			differs("an address without a length is taken as that address; a loopback range opens lo for its own family only"),
 		flag("istio-service-exclude-cidr", "x", "", "destinations not captured outbound, comma-separated CIDRs",
 			func(l *line, v string) (err error) {
 				l.config.OutboundExcludeRanges, err = ParsePrefixes(v)
 				return err
-			}),
+			}).differs("holds for what enters by -k interfaces, too"),
 		flag("istio-outbound-ports", "q", "", "ports captured outbound whatever the address",
 			portList(func(c *Config) *[]uint16 { return &c.OutboundPorts })),
 		flag("istio-local-outbound-ports-exclude", "o", "", "ports never captured outbound",
-			portList(func(c *Config) *[]uint16 { return &c.OutboundExcludePorts })),
+			portList(func(c *Config) *[]uint16 { return &c.OutboundExcludePorts })).
+			differs("holds for what enters by -k interfaces, too"),
 	}
 }
 
@@ -58,32 +51,73 @@ func narrowingSettings() []setting {
 		flag("istio-exclude-interfaces", "c", "", "interfaces left alone in both directions, comma-separated",
 			interfaces(func(c *Config) *[]string { return &c.ExcludeInterfaces })),
 		flag("kube-virt-interfaces", "k", "", "interfaces of guests, comma-separated: what enters by them is outbound",
-			interfaces(func(c *Config) *[]string { return &c.VirtualInterfaces })),
+			interfaces(func(c *Config) *[]string { return &c.VirtualInterfaces })).
+			differs("a warning where nothing outbound is captured, so that the option only exempts the interfaces inbound"),
 		toggle("drop-invalid", "", "drop packets that fit no connection",
-			func(l *line, v string) (err error) { l.config.DropInvalid, err = parseTruth(v); return err }, "INVALID_DROP"),
-		variable("ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR", localhost, useLoopback),
-		variable("ISTIO_OUTBOUND_OWNER_GROUPS", "*", useOwnerGroups),
-		variable("ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE", "",
-			func(l *line, v string) (err error) { l.config.OwnerGroupsExcluded, err = parseGroups(v); return err }),
+			func(l *line, v string) (err error) { l.config.DropInvalid, err = parseTruth(v); return err }, "INVALID_DROP").
+			differs("excluded interfaces are left alone; of every protocol with nftables, too, where Istio drops TCP only"),
+		variable("ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR", localhost, "what the proxy reaches directly over lo, within 127.0.0.0/8", useLoopback).
+			differs("the check of --run-validation works with every value"),
+		variable("ISTIO_OUTBOUND_OWNER_GROUPS", "*", `groups whose processes are captured outbound, names or numbers, at most 64; "*" for all`, useOwnerGroups),
+		variable("ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE", "", "groups whose processes are not; only with all groups", useGroupsExcluded),
+	}
+}
+
+func tproxySettings() []setting {
+	return []setting{
+		flag("istio-inbound-tproxy-mark", "t", "1337", "packet mark of inbound connections; the mesh's listeners use 1337", useMark).
+			differs("its successor marks the proxy's calls to its own pod, where Istio takes 1338 for any value"),
+		flag("istio-inbound-tproxy-route-table", "r", "133", "routing table of marked packets", useTable).
+			differs("the tables of the system, 253 to 255, are refused"),
+	}
+}
+
+func dnsSettings() []setting {
+	return []setting{
+		toggle("redirect-dns", "", "send DNS queries to the agent: those to the servers of /etc/resolv.conf",
+			func(l *line, v string) (err error) { l.config.RedirectDNS, err = parseTruth(v); return err }, "ISTIO_META_DNS_CAPTURE").
+			differs("an address family without a server is left as it is without the option"),
+		toggle("capture-all-dns", "", "with --redirect-dns, all DNS queries wherever they go",
+			func(l *line, v string) (err error) { l.config.CaptureAllDNS, err = parseTruth(v); return err }),
 	}
 }
 
 func actionSettings() []setting {
 	return []setting{
 		toggle("dry-run", "n", "print what would be loaded, write nothing",
-			truth(func(o *Options) *bool { return &o.DryRun })),
+			truth(func(o *Options) *bool { return &o.DryRun })).
+			differs("of either backend, with the commands for routes"),
+		variable("DRY_RUN_FILE_PATH", "", "file that a dry run also writes what it prints to",
+			func(l *line, v string) error { l.options.DryRunFile = v; return nil }),
+		ours("explain", "print each rule with why it exists and for which option, write nothing",
+			truth(func(o *Options) *bool { return &o.Explain })),
 		toggle("cleanup-only", "", "take out what an earlier run wrote",
-			truth(func(o *Options) *bool { return &o.CleanupOnly })),
+			truth(func(o *Options) *bool { return &o.CleanupOnly })).
+			differs("whatever the settings of that run were, routes and addresses included"),
+		toggle("native-nftables", "", "write rules to tables of nftables' own, without iptables",
+			truth(func(o *Options) *bool { return &o.NativeNftables })).
+			differs("over netlink: no program is needed in the image"),
 		flag("force-iptables-binary", "", "", "nft or legacy instead of detecting it", useFlavour),
-		{name: "log_output_level", value: "info", help: "debug, info, warn, error or none; SCOPE:LEVEL is accepted", use: useLogLevel},
-		{name: "log_as_json", value: "false", boolean: true, help: "log JSON lines",
-			use: truth(func(o *Options) *bool { return &o.LogJSON })},
 		// What these ask for is always done: a run replaces rules that differ, in one
 		// transaction, and IPv6 is captured wherever the pod has it.
-		toggle("reconcile", "", "always done: rules of an earlier run are replaced", ignoredTruth),
-		toggle("force-apply", "", "always done: rules of an earlier run are replaced", ignoredTruth),
-		// Istio's injector knows it; neither Istio's init container nor this one traces.
-		variable("IPTABLES_TRACE_LOGGING", "false", noteTrace),
+		toggle("reconcile", "", "always done: rules of an earlier run are replaced", ignoredTruth).
+			differs("always done, without a moment in which packets are dropped"),
+		toggle("force-apply", "", "always done: rules of an earlier run are replaced", ignoredTruth).
+			differs("always done; in Istio it fails where chains of that name exist"),
+	}
+}
+
+// placeSettings say where to act and whom to take for the proxy.
+func placeSettings() []setting {
+	return []setting{
+		toggle("cni-mode", "", "act for another network namespace, with the programs of the host",
+			truth(func(o *Options) *bool { return &o.CNIMode })),
+		flag("network-namespace", "", "", "file of the network namespace to act on; empty is one's own",
+			func(l *line, v string) error { l.options.NetworkNamespace = v; return nil }).
+			differs("entered; in Istio it only names the lock of the tables"),
+		variable("ENVOY_USER", "istio-proxy", "user whose UID is the proxy's where --proxy-uid is empty",
+			func(l *line, v string) error { l.user = v; return nil }).
+			differs("a warning where the image has no such user and 1337 is taken"),
 	}
 }
 
@@ -99,228 +133,32 @@ func validationSettings() []setting {
 			port(func(l *line) *uint16 { return &l.options.ProbePort })),
 		flag("probe-timeout", "", "5s", "how long the check is tried", useTimeout),
 		toggle("dual-stack", "", "check both address families; both are always captured",
-			truth(func(o *Options) *bool { return &o.DualStack }), "ISTIO_DUAL_STACK"),
+			truth(func(o *Options) *bool { return &o.DualStack }), "ISTIO_DUAL_STACK").
+			differs("only for the check: a pod with addresses of both families is captured in both"),
 	}
 }
 
-// refusedSettings are recognised so that a user learns that they have no effect, instead
-// of an init container that captures something else than asked for.
-func refusedSettings() []setting {
+func reportSettings() []setting {
 	return []setting{
-		// The proxy's listeners and the rules must agree on them.
-		fixed("istio-inbound-tproxy-mark", "t", "1337", "packet mark of inbound traffic; no other value is accepted"),
-		fixed("istio-inbound-tproxy-route-table", "r", "133", "routing table of marked traffic; no other value is accepted"),
-		refusedToggle("redirect-dns", "ISTIO_META_DNS_CAPTURE"),
-		refusedToggle("capture-all-dns"),
-		toggle("native-nftables", "", "not supported", func(_ *line, v string) error {
-			if on, err := parseTruth(v); err != nil || !on {
-				return err
-			}
-			return errors.New("rules are written by iptables only, into nf_tables where the kernel has it: " +
-				"leave it out (chart value global.nativeNftables)")
-		}),
-		refusedToggle("cni-mode"),
-		refused("network-namespace", ""),
-		refused("log_target", "stdout"),
-		refused("log_caller", ""),
-		refused("log_stacktrace_level", "default:none"),
-		// The image has no users to look up: the UID is given as a number.
-		refusedEnv("ENVOY_USER", "istio-proxy"),
-		refusedEnv("DRY_RUN_FILE_PATH", ""),
+		{Setting: Setting{Name: "log_output_level", Default: "info", Help: "debug, info, warn, error or none; SCOPE:LEVEL is accepted"}, use: useLogLevel},
+		{Setting: Setting{Name: "log_as_json", Default: "false", Boolean: true, Help: "log JSON lines"},
+			use: truth(func(o *Options) *bool { return &o.LogJSON })},
+		{Setting: Setting{Name: "log_target", Default: "stdout", Help: "stdout or stderr"}, use: useLogTarget},
 	}
 }
 
-func flag(name, short, value, help string, use func(*line, string) error) setting {
-	return setting{name: name, short: short, env: []string{envName(name)}, value: value, help: help, use: use}
-}
-
-func toggle(name, short, help string, use func(*line, string) error, alias ...string) setting {
-	s := flag(name, short, "false", help, use)
-	s.boolean = true
-	s.env = append(s.env, alias...)
-	return s
-}
-
-func refused(name, value string) setting {
-	return fixed(name, "", value, "not supported")
-}
-
-// fixed is a setting that has an effect, and one value.
-func fixed(name, short, value, help string) setting {
-	return flag(name, short, value, help, func(_ *line, v string) error {
-		return refuseUnless(value, v)
-	})
-}
-
-func refusedToggle(name string, alias ...string) setting {
-	return toggle(name, "", "not supported", func(_ *line, v string) error {
-		on, err := parseTruth(v)
-		if err != nil {
-			return err
-		}
-		return refuseUnless("false", strconv.FormatBool(on))
-	}, alias...)
-}
-
-// variable is a setting without a flag.
-func variable(name, value string, use func(*line, string) error) setting {
-	return setting{name: name, env: []string{name}, value: value, envOnly: true, use: use}
-}
-
-func refusedEnv(name, value string) setting {
-	return variable(name, value, func(_ *line, v string) error { return refuseUnless(value, v) })
-}
-
-func refuseUnless(value, got string) error {
-	if strings.TrimSpace(got) == value {
-		return nil
+// idleSettings are accepted because arguments of Istio's init container may have them, of
+// one version or another. A value other than the built-in one is noted.
+func idleSettings() []setting {
+	return []setting{
+		idle("log_caller", "", ""),
+		idle("log_stacktrace_level", "", "default:none"),
+		idle("log_rotate", "", ""),
+		idle("log_rotate_max_age", "", "30"),
+		idle("log_rotate_max_backups", "", "1000"),
+		idle("log_rotate_max_size", "", "104857600"),
+		idle("iptables-version", "", ""),
+		idle("restore-format", "f", "true").word(),
+		idle("iptables-trace-logging", "", "false", "IPTABLES_TRACE_LOGGING").word(),
 	}
-	return fmt.Errorf("value %q is not supported: leave the setting out or at %q", got, value)
-}
-
-func port(field func(*line) *uint16) func(*line, string) error {
-	return func(l *line, v string) error {
-		n, err := strconv.ParseUint(strings.TrimSpace(v), 10, 16)
-		if err != nil || n == 0 {
-			return fmt.Errorf("%q is not a port, write a number from 1 to 65535", v)
-		}
-		*field(l) = uint16(n)
-		return nil
-	}
-}
-
-func portList(field func(*Config) *[]uint16) func(*line, string) error {
-	return func(l *line, v string) (err error) {
-		*field(&l.config), err = ParsePortList(v)
-		return err
-	}
-}
-
-func interfaces(field func(*Config) *[]string) func(*line, string) error {
-	return func(l *line, v string) (err error) {
-		*field(&l.config), err = ParseInterfaces(v)
-		return err
-	}
-}
-
-func truth(field func(*Options) *bool) func(*line, string) error {
-	return func(l *line, v string) (err error) {
-		*field(&l.options), err = parseTruth(v)
-		return err
-	}
-}
-
-func ignoredTruth(_ *line, v string) error {
-	_, err := parseTruth(v)
-	return err
-}
-
-func parseTruth(v string) (bool, error) {
-	on, err := strconv.ParseBool(v)
-	if err != nil {
-		return false, fmt.Errorf("%q is neither true nor false", v)
-	}
-	return on, nil
-}
-
-func useMode(l *line, v string) error {
-	l.config.Mode = Mode(v)
-	if v == "" {
-		l.config.Mode = Redirect
-	}
-	return nil // Validate judges it
-}
-
-func useLoopback(l *line, v string) error {
-	p, err := netip.ParsePrefix(strings.TrimSpace(v))
-	if err != nil || !isLoopback(p) {
-		return fmt.Errorf("%q is not a loopback range, write one within 127.0.0.0/8", v)
-	}
-	l.config.Loopback = p.Masked()
-	return nil
-}
-
-func useOwnerGroups(l *line, v string) (err error) {
-	if strings.TrimSpace(v) == "*" {
-		l.config.OwnerGroups = Groups{All: true}
-		return nil
-	}
-	l.config.OwnerGroups.List, err = parseGroups(v)
-	return err
-}
-
-func useTimeout(l *line, v string) error {
-	d, err := time.ParseDuration(strings.TrimSpace(v))
-	if err != nil || d <= 0 {
-		return fmt.Errorf("%q is not a duration above 0, write one such as 5s", v)
-	}
-	l.options.ProbeTimeout = d
-	return nil
-}
-
-func noteTrace(l *line, v string) error {
-	if on, err := strconv.ParseBool(v); err == nil && on {
-		l.options.Notes = append(l.options.Notes, "IPTABLES_TRACE_LOGGING has no effect: packets are not traced")
-	}
-	return nil
-}
-
-func useFlavour(l *line, v string) error {
-	if v != "" && v != "nft" && v != "legacy" {
-		return fmt.Errorf("%q is not a flavour of iptables, write nft or legacy", v)
-	}
-	l.options.Flavour = v
-	return nil
-}
-
-// useLogLevel reads Istio's "scope:level,scope:level": the level of all scopes, or of the
-// default one, counts; scopes of other programs are no mistake.
-func useLogLevel(l *line, v string) error {
-	l.options.LogLevel = "info"
-	for word := range strings.SplitSeq(v, ",") {
-		scope, level, scoped := strings.Cut(strings.TrimSpace(word), ":")
-		if !scoped {
-			scope, level = "all", scope
-		}
-		switch level {
-		case "debug", "info", "warn", "error", "none":
-		case "fatal": // nothing of this program is worse than an error
-			level = "error"
-		default:
-			return fmt.Errorf("%q is not a log level, write debug, info, warn, error or none", level)
-		}
-		if scope == "all" || scope == "default" {
-			l.options.LogLevel = level
-		}
-	}
-	return nil
-}
-
-// parseOwners is parseIDs where nothing means the default proxy.
-func parseOwners(s string) ([]uint32, error) {
-	ids, err := parseIDs(s)
-	if err == nil && len(ids) == 0 {
-		ids = []uint32{DefaultProxyID}
-	}
-	return ids, err
-}
-
-// parseGroups is parseIDs with a word on names, which Istio hands to iptables.
-func parseGroups(s string) ([]uint32, error) {
-	ids, err := parseIDs(s)
-	if err != nil {
-		return nil, fmt.Errorf("%w; write groups as numbers: the image of this program does not know your images' names", err)
-	}
-	return ids, nil
-}
-
-func parseIDs(s string) ([]uint32, error) {
-	return parseList(s, func(word string) (uint32, error) {
-		// The highest number means "no user" to the kernel.
-		n, err := strconv.ParseUint(word, 10, 32)
-		if err != nil || n == 1<<32-1 {
-			return 0, fmt.Errorf("%q is not a user or group number", word)
-		}
-		return uint32(n), nil
-	})
 }

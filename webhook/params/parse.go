@@ -54,9 +54,6 @@ func (v *Values) notes() []string {
 	if len(v.Global.DNSSearch) > 0 {
 		out = append(out, "global.podDNSSearchNamespaces has no effect: pods that need search domains write them into dnsConfig")
 	}
-	if v.Global.NativeNftables {
-		out = append(out, "global.nativeNftables: the init container of this version refuses --native-nftables, injected pods do not start")
-	}
 	if v.Pilot.env(clusterTrustBundles) == "true" {
 		out = append(out, "pilot.env."+clusterTrustBundles+": the control plane does not publish the ClusterTrustBundle "+
 			rootBundle+", pods wait for it until something else does")

@@ -80,8 +80,18 @@ func (r *reader) initEnvironment(config *meshv1alpha1.ProxyConfig, p Params) {
 	if p.Template != Sidecar || p.Capture.Mode == capture.None || len(config.ProxyMetadata) == 0 {
 		return
 	}
-	_, _, err := capture.Parse(p.Capture.Args(), func(name string) string { return config.ProxyMetadata[name] })
+	var groups []string
+	names := capture.NoNames()
+	names.Group = func(name string) (uint32, bool) {
+		groups = append(groups, name)
+		return 0, true
+	}
+	_, _, err := capture.ParseWith(p.Capture.Args(), func(name string) string { return config.ProxyMetadata[name] }, names)
 	for _, mistake := range each(err) {
 		r.report(annotation(meta.ProxyConfig), UnsupportedSetting, true, fmt.Sprintf("proxyMetadata: %v", mistake))
+	}
+	for _, name := range groups {
+		r.report(annotation(meta.ProxyConfig), UnsupportedSetting, false, fmt.Sprintf(
+			"proxyMetadata: group %q is looked up in the image of the init container, which fails where there is none: write its number", name))
 	}
 }

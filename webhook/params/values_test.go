@@ -54,10 +54,9 @@ func TestValuesRefused(t *testing.T) {
 
 // TestNotes: what is accepted and does not do what it says.
 func TestNotes(t *testing.T) {
-	d := defaultsOf(t, `{"global":{"nativeNftables":true,"podDNSSearchNamespaces":["global"]},"pilot":{"env":{"ENABLE_CLUSTER_TRUST_BUNDLE_API":true,"COMPLIANCE_POLICY":"pqc"}}}`, Install{})
+	d := defaultsOf(t, `{"global":{"podDNSSearchNamespaces":["global"]},"pilot":{"env":{"ENABLE_CLUSTER_TRUST_BUNDLE_API":true,"COMPLIANCE_POLICY":"pqc"}}}`, Install{})
 	want := []string{
 		"global.podDNSSearchNamespaces has no effect: pods that need search domains write them into dnsConfig",
-		"global.nativeNftables: the init container of this version refuses --native-nftables, injected pods do not start",
 		"pilot.env.ENABLE_CLUSTER_TRUST_BUNDLE_API: the control plane does not publish the ClusterTrustBundle istio.io:istiod-ca:root-cert, pods wait for it until something else does",
 		"pilot.env.COMPLIANCE_POLICY is handed to the proxies, but does not restrict Envoy's TLS",
 	}

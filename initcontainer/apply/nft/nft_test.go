@@ -34,8 +34,8 @@ func every(f rule.Family) rule.Sets {
 		rule.ByUID(1337), rule.ByGID(4294967294), rule.Marked(1337), rule.OfMarked(1), rule.Invalid(), rule.Established(), rule.FromOpener(),
 		{Key: rule.ConnState, Value: "NEW,RELATED,ESTABLISHED"}, {Key: rule.ConnDir, Value: "REPLY"},
 	} {
-		add(&mangle, rule.Output, rule.Return(), "a", m)
-		add(&mangle, rule.Output, rule.Return(), "b", m.Negate())
+		add(&mangle, rule.Discard, rule.Return(), "a", m)
+		add(&mangle, rule.Discard, rule.Return(), "b", m.Negate())
 	}
 	add(&nat, rule.Outbound, rule.RedirectTo(15001), "c", rule.TCP(), rule.ToPort(80), rule.FromPort(9).Negate())
 	add(&nat, rule.Outbound, rule.RedirectTo(15053), "", rule.FromPort(65535), rule.UDP(), rule.ToPort(53).Negate())

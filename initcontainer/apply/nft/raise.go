@@ -24,7 +24,7 @@ type raiser struct {
 // rules says all rules of a chain, but those that no packet of the family can match.
 func (r raiser) rules(list []listed) []rule.Rule {
 	out := make([]rule.Rule, 0, len(list))
-	var open bool // the last rule diverts, and nothing is known of what happens where nobody listens
+	open := false // the last rule diverts, and packets for which nobody listens go on
 	for _, l := range list {
 		s := statement{raiser: r, rule: rule.Rule{Chain: r.chain}}
 		s.comment(l.userdata)
@@ -41,7 +41,7 @@ func (r raiser) rules(list []listed) []rule.Rule {
 			}
 			last.Target = foreign("tproxy")
 		}
-		open = now.Target.Action == rule.Diverts
+		open = s.passes && now.Target.Action == rule.Diverts
 		out = append(out, now)
 	}
 	if open {
@@ -76,8 +76,8 @@ type statement struct {
 	never     bool // no packet of the family matches
 	registers [32]source
 	effects   []rule.Target
-	late      bool   // a condition stands behind an effect
-	port      uint16 // of a tproxy that was met
+	late      bool // a condition stands behind an effect
+	passes    bool // an expression tproxy was met, which lets packets go on where nobody listens
 }
 
 func (s *statement) comment(data []byte) {
@@ -119,6 +119,13 @@ func (s *statement) match(m rule.Match) {
 	s.rule.Match = append(s.rule.Match, m)
 }
 
+// other takes an expression that is a condition, or loads a register for one.
+func (s *statement) other(name string) bool {
+	s.match(rule.Match{Key: rule.Other, Value: name})
+	s.registers = [len(s.registers)]source{}
+	return true
+}
+
 func (s *statement) effect(t rule.Target) bool {
 	s.effects = append(s.effects, t)
 	return true
@@ -147,6 +154,10 @@ func (s *statement) expression(name string, f fields) bool {
 		return s.tproxy(f)
 	case "match", "target":
 		return s.compat(name, f)
+	case "lookup":
+		return f[unix.NFTA_LOOKUP_DREG] == nil && s.other(name)
+	case "range", "limit", "quota", "connlimit", "fib", "rt", "socket", "osf", "exthdr", "hash", "numgen", "tunnel", "xfrm", "byteorder":
+		return s.other(name)
 	}
 	return false
 }
@@ -287,7 +298,7 @@ func (s *statement) immediate(f fields) bool {
 	case expr.VerdictContinue:
 		return true
 	case expr.VerdictGoto:
-		return s.effect(foreign("goto " + v.text(unix.NFTA_VERDICT_CHAIN)))
+		return s.effect(foreign("-g " + v.text(unix.NFTA_VERDICT_CHAIN)))
 	}
 	return false
 }
@@ -321,21 +332,21 @@ func (s *statement) tproxy(f fields) bool {
 	if known && family != uint32(familyNumber(s.family)) && family != unix.NFPROTO_UNSPEC {
 		return false
 	}
-	s.port = binary.BigEndian.Uint16(from.data)
-	return s.effect(rule.Target{Action: rule.Diverts})
+	s.passes = true
+	return s.effect(rule.DivertTo(s.family, binary.BigEndian.Uint16(from.data), 0))
 }
 
 // finish makes one target of the effects.
 func (s *statement) finish() rule.Rule {
 	e := s.effects
 	switch {
-	case s.late, len(e) > 1 && e[0].Action != rule.Diverts:
+	case s.late:
 		s.rule.Target = foreign(texts(e))
 	case len(e) == 0:
-	case len(e) == 1 && e[0].Action != rule.Diverts:
+	case len(e) == 1 && !s.passes:
 		s.rule.Target = e[0]
-	case len(e) == 3 && e[1].Action == rule.Marks && e[2].Action == rule.Accepts:
-		s.rule.Target = rule.DivertTo(s.family, s.port, e[1].Value)
+	case len(e) == 3 && s.passes && e[0].Action == rule.Diverts && e[1].Action == rule.Marks && e[2].Action == rule.Accepts:
+		s.rule.Target = rule.DivertTo(s.family, e[0].Port, e[1].Value)
 	default:
 		s.rule.Target = foreign(texts(e))
 	}
@@ -346,9 +357,6 @@ func texts(ts []rule.Target) string {
 	words := make([]string, len(ts))
 	for i, t := range ts {
 		words[i] = t.String()
-		if t.Action == rule.Diverts {
-			words[i] = "tproxy"
-		}
 	}
 	return strings.Join(words, ", ")
 }
