@@ -33,7 +33,8 @@ func onLoopback(p netip.Prefix, do func(netlink.Link, *netlink.Addr) error) erro
 	if err != nil {
 		return err
 	}
-	return do(lo, &netlink.Addr{IPNet: &net.IPNet{
+	// Without the flag the address cannot be used until a worker of the kernel has got to it.
+	return do(lo, &netlink.Addr{Flags: unix.IFA_F_NODAD, IPNet: &net.IPNet{
 		IP:   p.Addr().AsSlice(),
 		Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()),
 	}})
