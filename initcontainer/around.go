@@ -26,13 +26,7 @@ func (r *run) lookAround(f rule.Family) (a around, err error) {
 	// Other options, or another version, may have used another mark.
 	marks := []uint32{r.Capture.TProxyMark, capture.DefaultTProxyMark}
 	for _, s := range r.stores() {
-		for _, set := range s.before[f] {
-			for _, held := range set.Rules {
-				if held.Target.Action == rule.Diverts {
-					marks = append(marks, held.Target.Value)
-				}
-			}
-		}
+		marks = append(marks, s.before[f].Marks()...)
 	}
 	var tables []int
 	if r.marked || r.Options.CleanupOnly {
@@ -80,45 +74,6 @@ func (r *run) remove(f rule.Family, a, there around) error {
 	}
 	if !a.onLo && there.onLo {
 		return apply.RemoveLoopback(r.link, plan.ProxySource(f))
-	}
-	return nil
-}
-
-// check proves that the kernel does what is wanted.
-func (r *run) check(ctx context.Context, target *store) error {
-	for _, s := range r.stores() {
-		held, err := s.Read(ctx)
-		if err != nil {
-			return fmt.Errorf("verify: %s: %w", s.name, err)
-		}
-		for _, f := range r.families {
-			if err := verify.Compare(r.goal(s, target)[f], held[f]); err != nil {
-				return err
-			}
-		}
-	}
-	for _, f := range r.families {
-		if err := r.checkAround(f); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (r *run) checkAround(f rule.Family) error {
-	if !r.marked {
-		return nil
-	}
-	now, err := r.lookAround(f)
-	if err != nil {
-		return fmt.Errorf("verify: %w", err)
-	}
-	for _, want := range r.wantAround(f).routed {
-		if !slices.Contains(now.routed, want) {
-			return &verify.Mismatch{Differences: []string{
-				fmt.Sprintf("routing: missing %s rule or local route for packets with mark %d in table %d", f, want.Mark, want.Table),
-			}}
-		}
 	}
 	return nil
 }

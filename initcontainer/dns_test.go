@@ -53,14 +53,14 @@ func TestQueries(t *testing.T) {
 	if err := os.WriteFile(resolvers, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, flavour := range flavours(t) {
+	for _, backend := range backends(t) {
 		for i, args := range table.args {
-			t.Run(flavour+"/"+args, func(t *testing.T) {
+			t.Run(backend.name+"/"+args, func(t *testing.T) {
 				t.Parallel()
 				lab := netlab.New(t, true)
 				lab.Serve(t, []uint16{53, 8080, agentPort}, []uint16{53, 80})
 				lab.ServeProxy(t, 15001, 15006)
-				mustRunIn(t, lab, resolvers, "--force-iptables-binary="+flavour+" "+args)
+				mustRunIn(t, lab, resolvers, backend.flag+" "+args)
 				for _, c := range table.conns {
 					want := strings.Fields(c.want)[i]
 					c.check(t, places{lab.Pod, lab.Peer}, want, true, ipv4Names())

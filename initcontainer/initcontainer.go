@@ -78,7 +78,7 @@ func (c Config) here(ctx context.Context) error {
 	if families.None() && c.captures() {
 		return errors.New("the pod has no IPv4 or IPv6 address beside loopback and link-local ones: nothing to capture")
 	}
-	if c.Options.DryRun {
+	if c.Options.DryRun || c.Options.Explain {
 		return c.print(families)
 	}
 	if !c.Options.SkipApply {
@@ -129,18 +129,4 @@ func (c Config) wanted(f rule.Family) plan.Plan {
 		return plan.Plan{}
 	}
 	return plan.Build(c.Capture, f)
-}
-
-// print writes what a run into an empty namespace would load.
-func (c Config) print(families host.Families) error {
-	list := []rule.Family{rule.IPv4}
-	if families.IPv6 || families.IPv6Enabled {
-		list = append(list, rule.IPv6)
-	}
-	for _, f := range list {
-		if _, err := fmt.Fprintf(c.Out, "# %s\n%s", f, c.wanted(f).Text(f)); err != nil {
-			return fmt.Errorf("print %s rules: %w", f, err)
-		}
-	}
-	return nil
 }

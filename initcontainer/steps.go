@@ -18,7 +18,8 @@ import (
 type kernel interface {
 	// Read lists what is the interception's. A family without any has an empty entry or none.
 	Read(context.Context) (map[rule.Family]rule.Sets, error)
-	// Listing is everything that packets of a family meet, of all backends with rules here.
+	// Listing is everything that packets of a family meet in the backend's part of the
+	// kernel, rules of others included.
 	Listing(context.Context, rule.Family) (rule.Listing, error)
 	// Swap turns from, which must be what Read gave, into to. Whatever both capture is
 	// captured, or dropped, at each moment. On an error it may have done a part.

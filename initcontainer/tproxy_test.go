@@ -31,13 +31,13 @@ func TestTProxyKeepsTheAddress(t *testing.T) {
 		{"proxy of the pod itself", fromPod, gidOnly, netlab.Pod4, netlab.Pod6},
 		{"application of the pod, directly", fromPod, app, netlab.Pod4, netlab.Pod6},
 	}
-	for _, flavour := range flavours(t) {
+	for _, backend := range backends(t) {
 		for _, settings := range []string{tproxyPod, "-m TPROXY -b 8080", tproxyPod + " -o 40000 INVALID_DROP=true"} {
-			t.Run(flavour+"/"+settings, func(t *testing.T) {
+			t.Run(backend.name+"/"+settings, func(t *testing.T) {
 				lab := netlab.New(t, true)
 				lab.Serve(t, []uint16{8080}, nil)
 				lab.RelayInbound(t, 15006, 1337)
-				mustRun(t, lab, "--force-iptables-binary="+flavour+" "+settings)
+				mustRun(t, lab, backend.flag+" "+settings)
 				place := places{lab.Pod, lab.Peer}
 				for _, c := range clients {
 					for to, seen := range map[string]string{netlab.Pod4: c.seen4, "[" + netlab.Pod6 + "]": c.seen6} {
@@ -165,13 +165,13 @@ func TestEveryRuleOfTProxyIsMissed(t *testing.T) {
 // TestTProxyTakesForwardedConnections: like REDIRECT it captures what the pod would route on.
 func TestTProxyTakesForwardedConnections(t *testing.T) {
 	t.Parallel()
-	for _, flavour := range flavours(t) {
+	for _, backend := range backends(t) {
 		for _, settings := range []string{"-b *", tproxyPod} {
-			t.Run(flavour+"/"+settings, func(t *testing.T) {
+			t.Run(backend.name+"/"+settings, func(t *testing.T) {
 				lab := netlab.New(t, true)
 				lab.ServeProxy(t, 15006)
 				lab.RouteToPod(t, beyond4+"/32", beyond6+"/128")
-				mustRun(t, lab, "--force-iptables-binary="+flavour+" "+settings)
+				mustRun(t, lab, backend.flag+" "+settings)
 				for _, to := range []string{beyond4 + ":80", "[" + beyond6 + "]:80"} {
 					if got := netlab.Dial(lab.Peer, app, netip.Addr{}, netip.MustParseAddrPort(to)); got.Listener != "15006" || got.Meant != to {
 						t.Errorf("peer to %s: reached %+v, want 15006", to, got)

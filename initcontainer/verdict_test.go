@@ -186,10 +186,10 @@ func TestVerdicts(t *testing.T) {
 	tables := map[string]columns{
 		"matrix": matrix(), "options": options(), "diversions": diversions(), "owners": owners(), "links": links(),
 	}
-	for _, flavour := range flavours(t) {
+	for _, backend := range backends(t) {
 		for name, table := range tables {
 			for i, args := range table.args {
-				t.Run(flavour+"/"+name+"/"+args, func(t *testing.T) {
+				t.Run(backend.name+"/"+name+"/"+args, func(t *testing.T) {
 					t.Parallel() // most of the time goes into making and removing namespaces
 					lab := netlab.New(t, true)
 					lab.Serve(t, []uint16{22, 8080, 15008, 15020, 15090}, []uint16{53, 80, 32000})
@@ -198,7 +198,7 @@ func TestVerdicts(t *testing.T) {
 					if table.link != "" {
 						place = append(place, lab.Attach(t, table.link, 80))
 					}
-					mustRun(t, lab, "--force-iptables-binary="+flavour+" "+args)
+					mustRun(t, lab, backend.flag+" "+args)
 					for _, c := range table.conns {
 						want := strings.Fields(c.want)[i]
 						// Without rules the kernel tracks no connection and knows no original destination.

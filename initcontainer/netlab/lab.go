@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -41,7 +42,13 @@ const (
 )
 
 // Lab is two network namespaces joined by a pair of interfaces.
-type Lab struct{ Pod, Peer netns.NsHandle }
+type Lab struct {
+	Pod, Peer netns.NsHandle
+
+	mu      sync.Mutex
+	threads map[seat]*thread
+	group   errgroup.Group // of the threads
+}
 
 // New makes a lab that lives as long as the test. Without ipv6 the pod's only addresses of
 // that family are loopback and link-local ones.
@@ -50,7 +57,8 @@ func New(t testing.TB, ipv6 bool) *Lab {
 	if os.Geteuid() != 0 {
 		t.Fatal("this test makes network namespaces: run it as root")
 	}
-	l := &Lab{Pod: newNamespace(t), Peer: newNamespace(t)}
+	l := &Lab{Pod: newNamespace(t), Peer: newNamespace(t), threads: map[seat]*thread{}}
+	t.Cleanup(func() { must(t, l.stop()) })
 	must(t, In(l.Pod, func() error {
 		return netlink.LinkAdd(&netlink.Veth{
 			LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: "eth0", PeerNamespace: netlink.NsFd(l.Peer),
@@ -107,7 +115,7 @@ func (l *Lab) Attach(t testing.TB, name string, ports ...uint16) netns.NsHandle 
 		return errors.Join(route(Guest4+"/32", Pod4), route(Guest6+"/128", Pod6))
 	}))
 	for _, p := range ports {
-		serve(t, guest, server{port: p, handle: answer("guest")})
+		Listen(t, Listener{At: guest, Name: "guest", Port: p})
 	}
 	return guest
 }
@@ -234,6 +242,10 @@ func newNamespace(t testing.TB) netns.NsHandle {
 func address(link string, cidrs ...string) error {
 	l, err := netlink.LinkByName(link)
 	if err != nil {
+		return err
+	}
+	// Else the link-local address cannot be used for a second or two, nor any neighbour found.
+	if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+link+"/accept_dad", []byte("0"), 0); err != nil {
 		return err
 	}
 	if err := netlink.LinkSetUp(l); err != nil {

@@ -28,16 +28,20 @@ type Plan struct {
 
 // Text is the plan as commands: the input of iptables-restore and, in comments, what is
 // done besides.
-func (p Plan) Text(f rule.Family) string {
+func (p Plan) Text(f rule.Family) string { return p.Routing(f) + rule.Swap(nil, p.Rules) }
+
+// Routing is the routing that goes with the rules, as comments with the commands of ip; ""
+// where none does.
+func (p Plan) Routing(f rule.Family) string {
 	if !p.RouteMarked {
-		return rule.Swap(nil, p.Rules)
+		return ""
 	}
 	all := "0.0.0.0/0"
 	if f == rule.IPv6 {
 		all = "::/0"
 	}
-	return fmt.Sprintf("# ip -%d route add local %s dev lo table %d\n# ip -%d rule add fwmark %d lookup %d\n%s",
-		f, all, p.Table, f, p.Mark, p.Table, rule.Swap(nil, p.Rules))
+	return fmt.Sprintf("# ip -%d route add local %s dev lo table %d\n# ip -%d rule add fwmark %d lookup %d\n",
+		f, all, p.Table, f, p.Mark, p.Table)
 }
 
 // Build returns the plan of family f. It is empty for interception mode NONE. c must pass

@@ -19,25 +19,32 @@ import (
 // loaded into an empty table.
 func TestBuild(t *testing.T) {
 	golden.Run(t, "testdata", "yaml", "rules", func(t *testing.T, in []byte) []byte {
-		var input struct {
-			Args    []string          `json:"args"`
-			Env     map[string]string `json:"env"`
-			Servers []netip.Addr      `json:"servers"` // what resolv.conf lists
-		}
-		if err := yaml.UnmarshalStrict(in, &input); err != nil {
-			t.Fatal(err)
-		}
-		config, _, err := capture.Parse(input.Args, func(k string) string { return input.Env[k] })
-		if err != nil {
-			t.Fatal(err)
-		}
-		config.DNSServers = input.Servers
+		config := parseInput(t, in)
 		var out bytes.Buffer
 		for _, f := range []rule.Family{rule.IPv4, rule.IPv6} {
 			fmt.Fprintf(&out, "# %s\n%s", f, Build(config, f).Text(f))
 		}
 		return out.Bytes()
 	})
+}
+
+// parseInput reads the settings of a golden.
+func parseInput(t *testing.T, in []byte) capture.Config {
+	t.Helper()
+	var input struct {
+		Args    []string          `json:"args"`
+		Env     map[string]string `json:"env"`
+		Servers []netip.Addr      `json:"servers"` // what resolv.conf lists
+	}
+	if err := yaml.UnmarshalStrict(in, &input); err != nil {
+		t.Fatal(err)
+	}
+	config, _, err := capture.Parse(input.Args, func(k string) string { return input.Env[k] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.DNSServers = input.Servers
+	return config
 }
 
 // TestPlanIsFoundByTableNat: a run looks into that table to find out whether an earlier one

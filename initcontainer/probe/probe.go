@@ -166,33 +166,30 @@ func OriginalDestination(conn *net.TCPConn) (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
+	ipv6 := conn.LocalAddr().(*net.TCPAddr).IP.To4() == nil
 	var found netip.AddrPort
 	var failed error
-	read := func(fd uintptr) {
-		if conn.LocalAddr().(*net.TCPAddr).IP.To4() != nil {
-			// The option's value is a sockaddr_in, of the size of this one.
-			v, err := unix.GetsockoptIPv6Mreq(int(fd), unix.SOL_IP, originalDst)
-			if err != nil {
-				failed = err
-				return
-			}
-			b := v.Multiaddr
-			found = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), uint16(b[2])<<8|uint16(b[3]))
-			return
-		}
-		v, err := unix.GetsockoptIPv6MTUInfo(int(fd), unix.SOL_IPV6, originalDst)
-		if err != nil {
-			failed = err
-			return
-		}
-		port := v.Addr.Port<<8 | v.Addr.Port>>8 // network order
-		found = netip.AddrPortFrom(netip.AddrFrom16(v.Addr.Addr), port)
-	}
-	if err := raw.Control(read); err != nil {
+	if err := raw.Control(func(fd uintptr) { found, failed = OriginalDestinationOf(int(fd), ipv6) }); err != nil {
 		return netip.AddrPort{}, err
 	}
-	if failed != nil {
-		return netip.AddrPort{}, fmt.Errorf("original destination: %w", failed)
+	return found, failed
+}
+
+// OriginalDestinationOf is OriginalDestination for a socket.
+func OriginalDestinationOf(fd int, ipv6 bool) (netip.AddrPort, error) {
+	if !ipv6 {
+		// The option's value is a sockaddr_in, of the size of this one.
+		v, err := unix.GetsockoptIPv6Mreq(fd, unix.SOL_IP, originalDst)
+		if err != nil {
+			return netip.AddrPort{}, fmt.Errorf("original destination: %w", err)
+		}
+		b := v.Multiaddr
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), uint16(b[2])<<8|uint16(b[3])), nil
 	}
-	return found, nil
+	v, err := unix.GetsockoptIPv6MTUInfo(fd, unix.SOL_IPV6, originalDst)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("original destination: %w", err)
+	}
+	port := v.Addr.Port<<8 | v.Addr.Port>>8 // network order
+	return netip.AddrPortFrom(netip.AddrFrom16(v.Addr.Addr), port), nil
 }

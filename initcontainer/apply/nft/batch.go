@@ -42,14 +42,13 @@ func (a action) String() string {
 
 // newBatch turns what the snapshot holds into to. The kernel refuses it when anything at
 // all has changed since the snapshot.
-func newBatch(s *snapshot, to map[rule.Family]rule.Sets) (*batch, error) {
-	c, err := dial()
+func (k *Kernel) newBatch(s *snapshot, to map[rule.Family]rule.Sets) (*batch, error) {
+	if s.missing {
+		return nil, errAbsent
+	}
+	c, err := k.dial()
 	if err != nil {
 		return nil, err
-	}
-	if s.missing {
-		c.close()
-		return nil, errAbsent
 	}
 	b := &batch{messages: c.messages(), conn: c}
 	b.begin(unix.NFNL_MSG_BATCH_BEGIN, 0, unix.NFPROTO_UNSPEC, unix.NFNL_SUBSYS_NFTABLES)
@@ -80,15 +79,9 @@ func (b *batch) commit() error {
 	if err := b.conn.send(b.messages); err != nil {
 		return explainWrite(err, action{verb: "write"})
 	}
-	done := false
 	for {
 		answer, err := b.conn.receive()
-		switch {
-		case errors.Is(err, unix.EAGAIN) && done:
-			return nil
-		case errors.Is(err, unix.EAGAIN):
-			return errors.New("the kernel did not answer")
-		case err != nil:
+		if err != nil {
 			return err
 		}
 		for {
@@ -100,10 +93,13 @@ func (b *batch) commit() error {
 			if m.kind != unix.NLMSG_ERROR {
 				continue
 			}
+			// Errors come in the order of the messages, before the answer to the last.
 			if err := errno(m); err != nil {
 				return b.explain(err, m.seq)
 			}
-			done = done || m.seq == last
+			if m.seq == last {
+				return nil
+			}
 		}
 	}
 }

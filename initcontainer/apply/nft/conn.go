@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The sizes of buffers, in bytes. The kernel fills at most half of what a dump gives it.
+// The sizes of buffers, in bytes.
 const (
-	receiveSize = 64 << 10
+	receiveSize = 32 << 10  // the kernel never puts more into one answer
 	defaultSend = 128 << 10 // what a socket surely takes without being asked
 )
 
@@ -22,8 +22,9 @@ type conn struct {
 	buf []byte
 }
 
-// dial makes a conn; errAbsent when the kernel has no part that would answer.
-func dial() (*conn, error) {
+// dial makes a conn; errAbsent when the kernel has no part that would answer. There is only
+// one at a time.
+func (k *Kernel) dial() (*conn, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 	if errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EAFNOSUPPORT) {
 		return nil, errAbsent
@@ -31,7 +32,10 @@ func dial() (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
-	return &conn{fd: fd, seq: 1, buf: make([]byte, receiveSize)}, nil
+	if k.buf == nil {
+		k.buf = make([]byte, receiveSize)
+	}
+	return &conn{fd: fd, seq: 1, buf: k.buf}, nil
 }
 
 func (c *conn) close() {
@@ -69,13 +73,14 @@ func (c *conn) grow(size int) error {
 	return unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, size)
 }
 
-// receive is the next of the kernel's answers, a sequence of messages in the conn's buffer;
-// EAGAIN when there is no more.
+// receive is the next of the kernel's answers, a sequence of messages in the conn's buffer.
 func (c *conn) receive() ([]byte, error) {
 	for {
 		n, from, err := unix.Recvfrom(c.fd, c.buf, unix.MSG_DONTWAIT|unix.MSG_TRUNC)
 		switch a, netlink := from.(*unix.SockaddrNetlink); {
 		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			return nil, errors.New("the kernel does not answer")
 		case err != nil:
 			return nil, err
 		case !netlink || a.Pid != 0: // other processes may write to the socket, too

@@ -21,7 +21,10 @@ import (
 
 // Kernel is nf_tables as seen from here. It remembers what it read, until something
 // changes. It is not for use by several goroutines at once. The zero Kernel is ready.
-type Kernel struct{ last *snapshot }
+type Kernel struct {
+	last *snapshot
+	buf  []byte
+}
 
 // families lists the two, for whom all is done alike.
 func families() []rule.Family { return []rule.Family{rule.IPv4, rule.IPv6} }
@@ -60,15 +63,17 @@ func (k *Kernel) Listing(ctx context.Context, f rule.Family) (rule.Listing, erro
 }
 
 // Swap turns from, which must be what Read returned, into to, in one transaction for all
-// tables of both families. Each chain of the kernel answers with the old rules or the new
-// ones, never with a mixture or none. Where connections that a redirection captured are to
-// be captured by diversion, or the other way round, both are in force for a moment: a
-// packet that met the old rules of one table may meet the new ones of the next.
+// tables of both families. Each table answers a packet with the old rules or the new ones,
+// never with a mixture or none. Where inbound connections that were redirected are to be
+// diverted, or the other way round, it takes two: see stages.
 //
-// On an error nothing has changed, or all is as in that moment. It fails when another
+// On an error nothing has changed, or both ways are in force. It fails when another
 // program has changed the interception's rules since they were read.
 func (k *Kernel) Swap(ctx context.Context, from, to map[rule.Family]rule.Sets) error {
-	for _, stage := range stages(from, to) {
+	for i, stage := range stages(from, to) {
+		if i > 0 {
+			settle()
+		}
 		if err := k.load(ctx, from, stage); err != nil {
 			return fmt.Errorf("load nftables: %w", err)
 		}
@@ -87,7 +92,7 @@ func (k *Kernel) load(ctx context.Context, from, to map[rule.Family]rule.Sets) e
 		if !sameSets(s.sets(), from) {
 			return errors.New("the interception's rules are not what they were when they were read: something else changes them")
 		}
-		b, err := newBatch(s, to)
+		b, err := k.newBatch(s, to)
 		if err != nil {
 			return err
 		}

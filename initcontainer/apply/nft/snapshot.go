@@ -45,7 +45,7 @@ func (k *Kernel) snapshot(ctx context.Context) (*snapshot, error) {
 			return nil, err
 		}
 		s, err := k.look()
-		if errors.Is(err, errChanged) || errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOBUFS) {
+		if errors.Is(err, errChanged) || errors.Is(err, unix.EINTR) || errors.Is(err, unix.ENOBUFS) {
 			continue
 		}
 		if err != nil {
@@ -59,7 +59,7 @@ func (k *Kernel) snapshot(ctx context.Context) (*snapshot, error) {
 
 // look reads the kernel once.
 func (k *Kernel) look() (*snapshot, error) {
-	c, err := dial()
+	c, err := k.dial()
 	if errors.Is(err, errAbsent) {
 		return &snapshot{missing: true}, nil
 	}
