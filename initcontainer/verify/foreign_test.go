@@ -26,7 +26,7 @@ func with(t *testing.T, c capture.Config, lines ...string) rule.Listing {
 			t.Fatal(err)
 		}
 		at := rule.Place{Backend: rule.IPTablesNft, Table: table, Chain: r.Chain}
-		if _, there := l.Rules[at]; !there {
+		if _, there := l.Rules[at]; !there && (r.Chain == rule.Output || r.Chain == rule.Prerouting) {
 			for _, b := range rule.Bases(rule.IPTablesNft, rule.Table(table)) {
 				l.Bases = append(l.Bases, b)
 				l.Rules[b.Place] = nil

@@ -84,7 +84,9 @@ func alterations(r rule.Rule, chains []rule.Chain) map[string]rule.Rule {
 		with("condition less")
 		with("negate", m.Negate())
 		for kind, value := range otherValues(m) {
-			with(kind, rule.Match{Key: m.Key, Not: m.Not, Value: value})
+			if value != m.Value {
+				with(kind, rule.Match{Key: m.Key, Not: m.Not, Value: value})
+			}
 		}
 	}
 	for _, c := range append(slices.Clone(chains), rule.Prerouting, rule.Output) {
@@ -207,14 +209,11 @@ func (n *tally) judge(t *testing.T, s subject, r *rand.Rand) {
 		if verify.Compare(s.sets, m.sets) == nil {
 			t.Errorf("%s %q: not found by comparing", m.kind, m.what)
 		}
-		if verify.Prove(s.config, s.family, rule.ListingOf(s.backend, m.sets)) != nil {
+		if !verify.Proven(s.config, s.family, rule.ListingOf(s.backend, m.sets)) {
 			n.killed++
 			continue
 		}
 		n.survivors[m.kind]++
-		if m.kind == "delete" {
-			t.Logf("%+v, %s: no packet needs %s", s.config, s.family, m.what)
-		}
 		s := s
 		s.sets = m.sets
 		if leak, ok := leaks(r, s); ok {
@@ -235,7 +234,7 @@ func TestMutants(t *testing.T) {
 	for _, line := range lines {
 		try(parse(t, line))
 	}
-	for range 40 {
+	for range 20 {
 		try(randomConfig(r))
 	}
 	t.Logf("%d mutants, %d killed, %d equivalent", n.made, n.killed, n.made-n.killed)
