@@ -49,6 +49,7 @@ func All(ctx context.Context, module fs.FS) ([]Page, error) {
 		{"reason-codes.md", reasons},
 		{"flags.md", flags},
 		{"what-is-captured.md", captured},
+		{"interception-options.md", optionsPage()},
 	}, nil
 }
 
