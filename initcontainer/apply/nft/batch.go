@@ -60,11 +60,23 @@ func (k *Kernel) newBatch(s *snapshot, to map[rule.Family]rule.Sets) (*batch, er
 			at.turn(s.table(familyNumber(f), tableName(t)), to[f][t])
 		}
 	}
+	for _, t := range s.tables {
+		if t.istio() {
+			b.remove(t)
+		}
+	}
 	if b.lost != nil {
 		c.close()
 		return nil, b.lost
 	}
 	return b, nil
+}
+
+// remove deletes a table of Istio's.
+func (b *batch) remove(t *table) {
+	b.messages.command(unix.NFT_MSG_DELTABLE, 0, t.family)
+	b.text(unix.NFTA_TABLE_NAME, t.name)
+	b.what = append(b.what, action{verb: "delete Istio's", family: rule.IPv4, table: ownTable(t.name)})
 }
 
 // commit sends the batch and closes its connection.
@@ -183,6 +195,9 @@ func (p place) chainsGone(held *table, want rule.Set) {
 // chains makes those that are not there, which may jump to each other once all are.
 func (p place) chains(held *table, want rule.Set) {
 	for _, c := range want.Chains {
+		if !c.Private() {
+			p.lose(fmt.Errorf("chain %q of table %s is not one that rules can be loaded into", c, tableName(p.table)))
+		}
 		if held == nil || held.byChain[chainName(c)] == nil {
 			p.chain(chainName(c), nil)
 		}

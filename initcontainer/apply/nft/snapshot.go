@@ -210,7 +210,31 @@ func (s *snapshot) sets() map[rule.Family]rule.Sets {
 			out[f][t] = held.set(f, t)
 		}
 	}
+	for _, t := range s.tables {
+		if t.istio() {
+			t.report(out)
+		}
+	}
 	return out
+}
+
+// istio reports whether Istio's own rules in nftables are in the table. It has the names of
+// ours, but is for both families.
+func (t *table) istio() bool { return t.family == unix.NFPROTO_INET && ownTable(t.name) != "" }
+
+// report adds the chains of a table of Istio's to sets, by names that are in no plan: its
+// rules would add up with ours.
+func (t *table) report(to map[rule.Family]rule.Sets) {
+	for _, f := range families() {
+		if to[f] == nil {
+			to[f] = rule.Sets{}
+		}
+		set := to[f][ownTable(t.name)]
+		for _, c := range t.chains {
+			set.Chains = append(set.Chains, rule.Chain("inet "+c.name))
+		}
+		to[f][ownTable(t.name)] = set
+	}
 }
 
 // set is what the table holds of table t of the plan. Chains of a table that packets do
