@@ -12,7 +12,7 @@ SLUICE_CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/sluice
 XDG_CACHE_HOME ?=
 export SLUICE_CACHE
 
-PROGRAMS := sluiced sluice-agent sluice-init sluice
+PROGRAMS := sluiced sluice-agent sluice-init sluice-cni sluice
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # What the tests run on this host, by Debian package.
 PACKAGES := iptables iproute2 python3-pip
@@ -33,7 +33,7 @@ demo-down: ## remove the demo's cluster
 	go run ./e2e/demo down
 
 .PHONY: build
-build: ## the four programs, into bin/
+build: ## the five programs, into bin/
 	@mkdir -p bin
 	CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags '-s -w' -o bin/ $(PROGRAMS:%=./cmd/%)
 

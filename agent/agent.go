@@ -30,6 +30,7 @@ import (
 	"github.com/sluicemesh/sluice/agent/cert"
 	"github.com/sluicemesh/sluice/agent/config"
 	"github.com/sluicemesh/sluice/agent/dial"
+	"github.com/sluicemesh/sluice/agent/dns"
 	"github.com/sluicemesh/sluice/agent/envoy"
 	"github.com/sluicemesh/sluice/agent/health"
 	"github.com/sluicemesh/sluice/agent/metrics"
@@ -107,6 +108,9 @@ type agent struct {
 	files   *cert.Files
 
 	xdsSocket, sdsSocket, status net.Listener // status is nil without a status port
+
+	names      *dns.Table // nil: the pod's DNS queries are none of ours
+	dnsSockets *dns.Sockets
 }
 
 // open listens everywhere, so that Envoy finds all of it there.
@@ -120,6 +124,9 @@ func (a *agent) open(ctx context.Context) (err error) {
 		return err
 	}
 	if a.sdsSocket, err = listenUnix(ctx, a.cfg.Cert.Socket); err != nil {
+		return err
+	}
+	if err = a.openDNS(ctx); err != nil {
 		return err
 	}
 	if a.cfg.Status.Port == 0 {
@@ -137,6 +144,9 @@ func (a *agent) close() {
 		if l != nil {
 			_ = l.Close() // closed by its server already, unless that never started
 		}
+	}
+	if a.dnsSockets != nil {
+		a.dnsSockets.Close()
 	}
 }
 
@@ -177,6 +187,9 @@ func (a *agent) parts() []func(context.Context) error {
 	if a.writesFiles() {
 		out = append(out, func(ctx context.Context) error { return a.files.Run(ctx, &a.certs) })
 	}
+	if a.names != nil {
+		out = append(out, func(ctx context.Context) error { return dns.Run(ctx, a.dnsConfig()) })
+	}
 	if a.status != nil {
 		out = append(out, func(ctx context.Context) error { return health.Run(ctx, a.healthConfig()) })
 	}
@@ -192,7 +205,7 @@ func (a *agent) relayConfig() relay.Config {
 		Upstream: upstream.Config{
 			Node: node, Log: a.cfg.Log, Dial: a.dial, Counts: upstreamCounts(a.metrics),
 		},
-		Counts: downstreamCounts(a.metrics),
+		Counts: downstreamCounts(a.metrics), Taps: a.taps(),
 	}
 }
 
@@ -265,7 +278,7 @@ func (a *agent) healthConfig() health.Config {
 		}
 	}
 	return health.Config{
-		Listener: a.status, Ready: a.admin.Ready, Lifecycle: a.life, Metrics: merge, LocalMetrics: s.LocalMetrics,
+		Listener: a.status, Ready: a.ready, Names: a.namesPage(), Lifecycle: a.life, Metrics: merge, LocalMetrics: s.LocalMetrics,
 		Probers: s.Probers, ProbeHost: s.ProbeHost, StatusPort: s.Port, Profiling: s.Profiling, Log: a.cfg.Log,
 		FirstReady: func() {
 			a.metrics.StartupSeconds.Set(time.Since(a.cfg.Started).Seconds())

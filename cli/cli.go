@@ -15,6 +15,7 @@ import (
 	"github.com/sluicemesh/sluice/cli/explain"
 	"github.com/sluicemesh/sluice/cli/inject"
 	"github.com/sluicemesh/sluice/cli/install"
+	"github.com/sluicemesh/sluice/cli/intercept"
 	"github.com/sluicemesh/sluice/cli/target"
 	"github.com/sluicemesh/sluice/cli/version"
 )
@@ -75,6 +76,8 @@ func Command(c Config) *cobra.Command {
 		inject.Command(t),
 		explain.Command(t),
 		explain.UninjectedCommand(t),
+		intercept.VerifyCommand(t),
+		intercept.TraceCommand(t),
 		experimental(t),
 	)
 	return root

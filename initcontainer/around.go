@@ -45,6 +45,30 @@ func (r *run) retire(marked bool, want map[rule.Family]rule.Sets) error {
 	return nil
 }
 
+// forget removes the routing that rules of an earlier run needed, with numbers of its own.
+// It comes after the last step that can fail otherwise: undoing does not bring it back.
+func (r *run) forget() error {
+	for _, f := range r.families {
+		for _, s := range r.stores() {
+			for _, mark := range s.before[f].Marks() {
+				found, err := apply.RoutingsOf(f, mark)
+				if err != nil {
+					return err
+				}
+				for _, old := range found {
+					if r.marked && old == r.routing(f) {
+						continue
+					}
+					if err := old.Remove(); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // check proves that the kernel does what is wanted.
 func (r *run) check(ctx context.Context, target *store) error {
 	for _, s := range r.stores() {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sluicemesh/sluice/initcontainer/apply/nft"
 	"github.com/sluicemesh/sluice/initcontainer/apply/xtables"
 	"github.com/sluicemesh/sluice/initcontainer/host"
 	"github.com/sluicemesh/sluice/initcontainer/netlab"
@@ -27,7 +28,7 @@ func check(t *testing.T, lab *netlab.Lab, line string) error {
 		t.Fatal(err)
 	}
 	return netlab.In(lab.Pod, func() error {
-		k, err := xtables.Open(host.Flavour(options.Flavour), []rule.Family{rule.IPv4})
+		k, err := xtables.Open(host.Flavour(options.Flavour), xtables.Options{Families: []rule.Family{rule.IPv4}, Nft: &nft.Kernel{}})
 		if err != nil {
 			return err
 		}

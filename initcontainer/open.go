@@ -12,9 +12,10 @@ import (
 )
 
 // open looks at every backend and reads what it holds. It writes nothing, and runs a
-// program only where there are tables for it to list.
+// program only where there are legacy tables for it to list.
 func (r *run) open(ctx context.Context) error {
-	if err := r.openNative(ctx); err != nil {
+	native := &nft.Kernel{}
+	if err := r.add(ctx, &store{kernel: native, name: rule.NFTables}, r.Options.NativeNftables); err != nil {
 		return err
 	}
 	flavours, err := r.flavours()
@@ -22,25 +23,17 @@ func (r *run) open(ctx context.Context) error {
 		return err
 	}
 	for _, flavour := range flavours {
-		may := !r.Options.NativeNftables && (r.Options.Flavour == "" || r.Options.Flavour == string(flavour))
-		if used, err := r.inUse(flavour); err == nil && !used && !may {
-			continue // nothing to look at, so an image need not have the programs
-		}
-		s, err := r.openTables(flavour)
-		if err == nil {
-			if s.before, err = s.Read(ctx); err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
-			}
-		}
+		wanted := !r.Options.NativeNftables && (r.Options.Flavour == "" || r.Options.Flavour == string(flavour))
+		s, err := r.openTables(flavour, native)
 		switch {
-		case err == nil && may:
-			r.targets = append(r.targets, s)
 		case err == nil:
-			r.others = append(r.others, s)
-		case may:
+			if err := r.add(ctx, s, wanted); err != nil {
+				return err
+			}
+		case wanted:
 			r.problems = append(r.problems, err)
-		default:
-			r.Log.Warn("cannot tell whether another backend holds rules, too", "error", err)
+		default: // what has no program here has most likely no rules
+			r.Log.Debug("cannot tell whether another backend holds rules", "error", err)
 		}
 	}
 	// Rules of an earlier run stay where they are.
@@ -50,13 +43,12 @@ func (r *run) open(ctx context.Context) error {
 	return nil
 }
 
-// openNative opens nftables' own tables.
-func (r *run) openNative(ctx context.Context) (err error) {
-	s := &store{kernel: &nft.Kernel{}, name: rule.NFTables}
+// add reads what a store holds and takes it in, as a target or as one of the others.
+func (r *run) add(ctx context.Context, s *store, target bool) (err error) {
 	if s.before, err = s.Read(ctx); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", s.name, err)
 	}
-	if r.Options.NativeNftables {
+	if target {
 		r.targets = append(r.targets, s)
 	} else {
 		r.others = append(r.others, s)
@@ -64,23 +56,17 @@ func (r *run) openNative(ctx context.Context) (err error) {
 	return nil
 }
 
-// inUse reports whether a flavour of iptables has tables here.
-func (r *run) inUse(flavour host.Flavour) (bool, error) {
-	for _, f := range r.families {
-		if used, err := host.InUse(f, flavour); used || err != nil {
-			return used, err
-		}
-	}
-	return false, nil
-}
-
 // openTables opens one flavour of iptables.
-func (r *run) openTables(flavour host.Flavour) (*store, error) {
+func (r *run) openTables(flavour host.Flavour, nft xtables.Lister) (*store, error) {
 	s := &store{name: rule.IPTablesNft}
 	if flavour == host.Legacy {
 		s.name = rule.IPTablesLegacy
 	}
-	k, err := xtables.Open(flavour, r.families)
+	o := xtables.Options{Families: r.families, Nft: nft}
+	if r.Options.CNIMode {
+		o.LockFile = r.Options.NetworkNamespace
+	}
+	k, err := xtables.Open(flavour, o)
 	if err != nil {
 		return s, fmt.Errorf("%s: %w", s.name, err)
 	}
@@ -91,9 +77,14 @@ func (r *run) openTables(flavour host.Flavour) (*store, error) {
 // flavours lists those of iptables in the order of preference: where legacy tables exist
 // in this namespace, others use them and so do we.
 func (r *run) flavours() ([]host.Flavour, error) {
-	legacy, err := r.inUse(host.Legacy)
-	if legacy {
-		return []host.Flavour{host.Legacy, host.Nft}, err
+	for _, f := range r.families {
+		legacy, err := host.LegacyInUse(f)
+		if err != nil {
+			return nil, err
+		}
+		if legacy {
+			return []host.Flavour{host.Legacy, host.Nft}, nil
+		}
 	}
-	return []host.Flavour{host.Nft, host.Legacy}, err
+	return []host.Flavour{host.Nft, host.Legacy}, nil
 }

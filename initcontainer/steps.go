@@ -184,6 +184,9 @@ func (r *run) attempt(ctx context.Context, target *store) error {
 	if err := r.check(ctx, target); err != nil {
 		return err
 	}
+	if err := r.forget(); err != nil {
+		return err
+	}
 	r.report(target)
 	return nil
 }

@@ -1,7 +1,7 @@
 // Package manifests carries the Helm charts and installation profiles of a mesh and renders
 // the charts.
 //
-// The charts (base, istiod, gateway) install as they are with Helm; the command line
+// The charts (base, istiod, gateway, cni) install as they are with Helm; the command line
 // renders the same charts through Render. Everything is embedded: the package reads no file
 // and no cluster, and rendering is a pure function of its arguments. It does not know
 // profiles' meaning; package settings of the command line does.
@@ -33,11 +33,12 @@ const (
 	Base    = "base"    // definitions of the custom resources
 	Istiod  = "istiod"  // the control plane
 	Gateway = "gateway" // one gateway
+	CNI     = "cni"     // the network plug-in
 )
 
 // Release is where a chart is rendered for.
 type Release struct {
-	// Chart is Base, Istiod or Gateway.
+	// Chart is Base, Istiod, Gateway or CNI.
 	Chart string
 	// Name and Namespace are what Helm calls the release's.
 	Name, Namespace string

@@ -84,7 +84,8 @@ func TestRenderRefuses(t *testing.T) {
 		"a name for an address": {Release{Chart: Istiod, Values: map[string]any{
 			"global": map[string]any{"remotePilotAddress": "istiod.example.com"}, "istiodRemote": map[string]any{"enabled": true},
 		}}, "must be an IP address"},
-		"a chart that is not there": {Release{Chart: "cni"}, "cni"},
+		"a chart that is not there": {Release{Chart: "ztunnel"}, "ztunnel"},
+		"ambient mode": {Release{Chart: CNI, Values: map[string]any{"ambient": map[string]any{"enabled": true}}}, "ambient mode is not supported"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Render(tc.release)

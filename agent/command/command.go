@@ -85,7 +85,7 @@ func proxyCommand(p IO) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cfg, err := config.Load(f, config.Source{Environ: p.Environ, Interfaces: interfaces, Version: p.Version})
+			cfg, err := config.Load(f, config.Source{Environ: p.Environ, Interfaces: interfaces, UID: os.Getuid(), Version: p.Version})
 			if err != nil {
 				return err
 			}

@@ -41,6 +41,7 @@ type Source struct {
 	Environ    []string // "NAME=value"
 	Root       string   // prefix of every file that is read
 	Interfaces []Interface
+	UID        int // of the agent itself
 	// Version of the agent, sent to the control plane unless ISTIO_META_ISTIO_VERSION is set.
 	Version string
 }
@@ -62,6 +63,7 @@ type Config struct {
 	Discovery Discovery
 	Cert      Cert
 	Proxyless Proxyless
+	DNS       DNS
 	Status    Status
 	Drain     Drain
 	Log       Log
@@ -103,6 +105,21 @@ type Discovery struct {
 	ClusterID  string
 	Headers    map[string]string
 	Socket     string // Unix socket on which Envoy, or gRPC, is served
+}
+
+// DNS says how the pod's DNS queries are answered.
+type DNS struct {
+	Enabled bool
+	Listen  []netip.AddrPort
+	// Domain is what follows the namespace in the names of Services, "svc.cluster.local";
+	// Search is the pod's first search domain, empty without one.
+	Domain, Search string
+	Upstreams      []string // name servers for all other names, "ip:port"
+	Parallel       bool     // ask all of them at once
+	Timeout        time.Duration
+	// ForwardEarly: pass queries on as long as there is no table, because other programs than
+	// the application's depend on the server.
+	ForwardEarly bool
 }
 
 // Cert says which certificate is asked for, and where.

@@ -48,6 +48,7 @@ func Load(f Flags, src Source) (Config, error) {
 	c.Proxyless = l.proxyless(&c)
 	c.Node = l.node(role, pc, annotations)
 	c.Node.Store = !c.Proxyless.Enabled // gRPC holds no virtual hosts of its own
+	c.DNS = l.dns(&c)
 	c.Envoy = l.envoy(pc)
 	c.Discovery = l.discovery(pc)
 	c.Cert = l.cert(pc, c.Node)

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,6 +32,21 @@ func (r *rig) counts() string {
 	return fmt.Sprint(r.requests.Load(), r.forwards.Load(), r.failure.Load())
 }
 
+// loopback listens on a port that the kernel chooses for UDP. TCP may have given it to
+// somebody else already: then on another.
+func loopback(t testing.TB) *Sockets {
+	t.Helper()
+	for {
+		s, err := Listen(t.Context(), []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")})
+		if err == nil {
+			return s
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
+	}
+}
+
 func start(t testing.TB, cfg Config) *rig {
 	t.Helper()
 	r := &rig{}
@@ -44,10 +60,7 @@ func start(t testing.TB, cfg Config) *rig {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 5 * time.Second
 	}
-	var err error
-	if cfg.Sockets, err = Listen(t.Context(), []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}); err != nil {
-		t.Fatal(err)
-	}
+	cfg.Sockets = loopback(t)
 	r.addr = cfg.Sockets.Addrs()[0].String()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -64,10 +77,7 @@ func start(t testing.TB, cfg Config) *rig {
 // nameServer is an upstream on UDP and TCP: behave turns a query into messages to send.
 func nameServer(t testing.TB, behave func(q *miekg.Msg, raw []byte) [][]byte) string {
 	t.Helper()
-	sockets, err := Listen(t.Context(), []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	sockets := loopback(t)
 	parsed := func(raw []byte) *miekg.Msg {
 		m := &miekg.Msg{}
 		if m.Unpack(raw) != nil {
@@ -147,10 +157,7 @@ func silent(t testing.TB) string {
 
 // closed is an address where nobody listens.
 func closed(t testing.TB) string {
-	s, err := Listen(t.Context(), []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := loopback(t)
 	s.Close()
 	return s.Addrs()[0].String()
 }

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"sync"
@@ -73,7 +74,7 @@ func (t *Table) Apply(set []*store.Resource, removed []string) error {
 	for i, r := range set {
 		var err error
 		if tables[i], err = nametable.Parse(r.Body); err != nil {
-			return err
+			return fmt.Errorf("%s: %w", r.Name, err)
 		}
 	}
 	t.mu.Lock()

@@ -43,10 +43,12 @@ type Config struct {
 	Metrics   http.Handler
 	// LocalMetrics refuses metrics to peers that are not on loopback.
 	LocalMetrics bool
-	Probers      map[string]config.Prober
-	ProbeHost    string // where the application listens
-	StatusPort   uint16
-	Profiling    bool
+	// Names answers /debug/ndsz, for loopback peers; nil: there is no such page.
+	Names      http.Handler
+	Probers    map[string]config.Prober
+	ProbeHost  string // where the application listens
+	StatusPort uint16
+	Profiling  bool
 	// FirstReady is told once, when the proxy is ready for the first time; nil: nobody.
 	FirstReady func()
 	Log        *slog.Logger
@@ -81,6 +83,9 @@ func handler(cfg Config, p *prober) http.Handler {
 	}
 	mux.Handle("/metrics", metrics)
 	mux.Handle("/stats/prometheus", metrics)
+	if cfg.Names != nil {
+		mux.Handle("/debug/ndsz", localOnly(cfg.Names))
+	}
 	mux.Handle("/quitquitquit", localOnly(post(func(w http.ResponseWriter, _ *http.Request) {
 		cfg.Log.Info("asked to stop at once")
 		fmt.Fprintln(w, "OK")

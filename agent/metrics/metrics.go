@@ -33,6 +33,13 @@ type Set struct {
 	CertNotAfter         atomic.Int64           // Unix time; 0: no certificate yet
 	OutgoingRequests     *prometheus.CounterVec // request_type
 	FailedRequests       *prometheus.CounterVec // request_type
+	DNS                  *DNS                   // nil: no queries are answered
+}
+
+// DNS counts the pod's queries.
+type DNS struct {
+	Requests, UpstreamRequests, UpstreamFailures prometheus.Counter
+	UpstreamDuration                             prometheus.Histogram // seconds
 }
 
 // New returns a new set with a registry of its own.
@@ -66,6 +73,24 @@ func New() *Set {
 	own.MustRegister(s.StartupSeconds, s.certExpiry(),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return s
+}
+
+// CountDNS adds the metrics of DNS. It is called once at most, before the first Write.
+func (s *Set) CountDNS() {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	s.DNS = &DNS{
+		Requests:         counter("dns_requests_total", "Total number of DNS queries that came."),
+		UpstreamRequests: counter("dns_upstream_requests_total", "Total number of DNS queries that were passed on to name servers."),
+		UpstreamFailures: counter("dns_upstream_failures_total", "Total number of times that a name server did not answer, or not usably."),
+		UpstreamDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "dns_upstream_request_duration_seconds", Help: "Time until a DNS query that was passed on was answered or given up, in seconds.",
+			Buckets: []float64{0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5},
+		}),
+	}
+	prometheus.WrapRegistererWithPrefix("istio_agent_", s.registry).
+		MustRegister(s.DNS.Requests, s.DNS.UpstreamRequests, s.DNS.UpstreamFailures, s.DNS.UpstreamDuration)
 }
 
 // certExpiry is the time that the certificate has left when it is scraped.

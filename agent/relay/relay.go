@@ -3,7 +3,8 @@
 //
 // The two ends are independent: Envoy is served from the store while the control plane is
 // away, and the control plane is listened to while Envoy restarts. No resource body is
-// decoded. The streams are in upstream and downstream, all decisions in store.
+// decoded. The streams are in upstream and downstream, all decisions in store. Types that the
+// agent itself uses go to a Tap and never to Envoy.
 package relay
 
 import (
@@ -25,13 +26,18 @@ type Config struct {
 	// Listener is the Unix socket that Envoy connects to; Run closes it.
 	Listener net.Listener
 	Counts   downstream.Counts
-	Log      *slog.Logger
+	// Taps take types for the agent itself, each type once.
+	Taps []Tap
+	Log  *slog.Logger
 }
 
 // Run relays until ctx is done. It stops both ends and returns nil then, or the first
 // error of the listener; a lost control plane is retried for ever.
 func Run(ctx context.Context, cfg Config) error {
 	h := &hub{store: store.New(), up: make(chan struct{}, 1), down: make(chan struct{}, 1)}
+	for _, tap := range cfg.Taps {
+		h.taps = append(h.taps, &tapped{Tap: tap, held: map[string]string{}})
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return upstream.Run(ctx, cfg.Upstream, h) })
 	g.Go(func() error {
@@ -45,6 +51,7 @@ func Run(ctx context.Context, cfg Config) error {
 type hub struct {
 	mu       sync.Mutex
 	store    *store.Store
+	taps     []*tapped
 	up, down chan struct{} // capacity 1: a pending wake-up is enough
 }
 
@@ -68,17 +75,34 @@ func wake(c chan struct{}) {
 func (h *hub) Connect() (first []store.Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.store.Connect()
+	first = h.store.Connect()
+	for _, t := range h.taps {
+		first = append(first, t.connect())
+	}
+	return first
 }
 
 // Apply takes a response of the control plane.
-func (h *hub) Apply(p store.Push) { h.do(func(s *store.Store) { s.Apply(p) }) }
+func (h *hub) Apply(p store.Push) {
+	for _, t := range h.taps {
+		if t.Type == p.Type {
+			h.do(func(*store.Store) { t.apply(p) })
+			return
+		}
+	}
+	h.do(func(s *store.Store) { s.Apply(p) })
+}
 
 // Requests takes the messages for the control plane; more may be there after Wake.
 func (h *hub) Requests() []store.Request {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.store.Requests()
+	out := h.store.Requests()
+	for _, t := range h.taps {
+		out = append(out, t.outbox...)
+		t.outbox = nil
+	}
+	return out
 }
 
 // Wake is the upstream end's wake-up.

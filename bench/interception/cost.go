@@ -166,7 +166,7 @@ func (s *session) costTables(backends []string, grounds []*ground, seen map[*gro
 			"without rules the client calls the listener where it is; with them it calls what it wants, and arrives at the same listener",
 			"×: the median over the rounds of the ratio to the same round without rules",
 			"one thread has both ends and keeps to one core, so a time is the work of the kernel for both",
-			fmt.Sprintf("a sample is %d connections, closed with a reset, then %d round trips of one byte each way", s.connections, s.trips),
+			fmt.Sprintf("a sample is %d connections, closed with a reset, then %d round trips of one byte each way; the fastest of %d parts of it counts", s.connections, s.trips, batches),
 		},
 	}
 	trip := figure.Table{Title: "A round trip of one byte; medians of " + fmt.Sprint(s.rounds)}

@@ -5,29 +5,22 @@ import (
 	"fmt"
 	"slices"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// podReason names the pod that keeps a Deployment from being ready, and why; "" when
+// podReason names the pod that keeps those of a selector from being ready, and why; "" when
 // nothing is wrong yet.
-func (a Applier) podReason(ctx context.Context, d appsv1.Deployment) (string, error) {
-	// Pods that could not even be created, as the injection webhook refused them.
-	for _, c := range d.Status.Conditions {
-		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
-			return "pods are refused: " + c.Message, nil
-		}
-	}
-	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
+func (a Applier) podReason(ctx context.Context, namespace string, of *metav1.LabelSelector) (string, error) {
+	selector, err := metav1.LabelSelectorAsSelector(of)
 	if err != nil {
-		return "", fmt.Errorf("selector of Deployment %s/%s: %w", d.Namespace, d.Name, err)
+		return "", fmt.Errorf("selector of pods in %s: %w", namespace, err)
 	}
 	var pods corev1.PodList
-	err = a.Client.List(ctx, &pods, client.InNamespace(d.Namespace), client.MatchingLabelsSelector{Selector: selector})
+	err = a.Client.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: selector})
 	if err != nil {
-		return "", fmt.Errorf("list pods of Deployment %s/%s: %w", d.Namespace, d.Name, err)
+		return "", fmt.Errorf("list pods in %s: %w", namespace, err)
 	}
 	// The newest first: it is the one that is being rolled out.
 	slices.SortFunc(pods.Items, func(a, b corev1.Pod) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })

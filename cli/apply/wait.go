@@ -8,6 +8,7 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -74,10 +75,10 @@ func (a Applier) waitDefinitions(ctx context.Context, objects []*unstructured.Un
 	return nil
 }
 
-// waitReady waits for the Deployments among objects, then for the control plane to have put
+// waitReady waits for the DaemonSets and Deployments among objects, then for the control plane to have put
 // its root certificate into the webhooks: from then on it injects.
 func (a Applier) waitReady(ctx context.Context, objects []*unstructured.Unstructured, step *terminal.Step) error {
-	for _, kind := range []string{"Deployment", "MutatingWebhookConfiguration"} {
+	for _, kind := range []string{"DaemonSet", "Deployment", "MutatingWebhookConfiguration"} {
 		for _, o := range objects {
 			if o.GetKind() != kind || !runs(objects) {
 				continue
@@ -100,12 +101,20 @@ func (a Applier) waitReady(ctx context.Context, objects []*unstructured.Unstruct
 // runs reports whether something among objects runs. Where nothing does, a webhook belongs to
 // a control plane elsewhere, which reaches this cluster when it is told of it.
 func runs(objects []*unstructured.Unstructured) bool {
-	return slices.ContainsFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == "Deployment" })
+	return slices.ContainsFunc(objects, func(o *unstructured.Unstructured) bool {
+		return o.GetKind() == "Deployment" || o.GetKind() == "DaemonSet"
+	})
 }
 
 // readiness says why an object is not ready, "" when it is or has no such state.
 func (a Applier) readiness(ctx context.Context, o *unstructured.Unstructured) (string, error) {
 	switch o.GetKind() {
+	case "DaemonSet":
+		var d appsv1.DaemonSet
+		if err := a.Client.Get(ctx, client.ObjectKeyFromObject(o), &d); err != nil {
+			return "", fmt.Errorf("look for %s: %w", render.Name(o), err)
+		}
+		return a.daemonSet(ctx, d)
 	case "Deployment":
 		var d appsv1.Deployment
 		if err := a.Client.Get(ctx, client.ObjectKeyFromObject(o), &d); err != nil {
@@ -137,8 +146,28 @@ func (a Applier) deployment(ctx context.Context, d appsv1.Deployment) (string, e
 		return "", nil
 	}
 	missing := fmt.Sprintf("%d of %d pods ready", min(s.AvailableReplicas, s.UpdatedReplicas), want)
-	reason, err := a.podReason(ctx, d)
+	for _, c := range d.Status.Conditions {
+		// Pods that could not even be created, as the injection webhook refused them.
+		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
+			return missing + "; pods are refused: " + c.Message, nil
+		}
+	}
+	reason, err := a.podReason(ctx, d.Namespace, d.Spec.Selector)
 	if err != nil && !apierrors.IsNotFound(err) {
+		return "", err
+	}
+	return strings.TrimSuffix(missing+"; "+reason, "; "), nil
+}
+
+// daemonSet says why a DaemonSet is not rolled out, with the reason of its worst pod.
+func (a Applier) daemonSet(ctx context.Context, d appsv1.DaemonSet) (string, error) {
+	s := d.Status
+	if s.ObservedGeneration >= d.Generation && s.UpdatedNumberScheduled >= s.DesiredNumberScheduled && s.NumberAvailable >= s.DesiredNumberScheduled {
+		return "", nil
+	}
+	missing := fmt.Sprintf("%d of %d pods ready", min(s.NumberAvailable, s.UpdatedNumberScheduled), s.DesiredNumberScheduled)
+	reason, err := a.podReason(ctx, d.Namespace, d.Spec.Selector)
+	if err != nil {
 		return "", err
 	}
 	return strings.TrimSuffix(missing+"; "+reason, "; "), nil

@@ -35,6 +35,7 @@ const (
 const (
 	Base            = "Base"
 	Pilot           = "Pilot"
+	CNI             = "Cni"
 	IngressGateways = "IngressGateways"
 	EgressGateways  = "EgressGateways"
 )
@@ -52,8 +53,9 @@ type Part struct {
 	Objects []*unstructured.Unstructured
 }
 
-// Parts returns the parts of an installation in the order of their application: the
-// gateways come after the control plane, as it injects their proxies. The objects are new
+// Parts returns the parts of an installation in the order of their application: the network
+// plug-in comes before the control plane, which injects pods that need it, and the gateways
+// after it, as it injects their proxies. The objects are new
 // and owned by the caller. Without an enabled component there are no parts.
 func Parts(s settings.Settings) ([]Part, error) {
 	var parts []Part
@@ -75,6 +77,10 @@ func Parts(s settings.Settings) ([]Part, error) {
 	c := s.Components
 	err := add(Base, "Core", when(c.Base.Enabled, manifests.Release{Chart: manifests.Base, Name: release, Namespace: s.Namespace})...)
 	if err != nil {
+		return nil, err
+	}
+	plugin := manifests.Release{Chart: manifests.CNI, Name: release, Namespace: s.CNINamespace(), Values: s.CNIValues()}
+	if err := add(CNI, "Network plug-in", when(c.CNI.Enabled, plugin)...); err != nil {
 		return nil, err
 	}
 	pilot := manifests.Release{Chart: manifests.Istiod, Name: release, Namespace: s.Namespace, Values: s.PilotValues()}
@@ -133,6 +139,9 @@ func namespaceOf(s settings.Settings, g settings.Gateway) string {
 // namespaces are those that the enabled components live in, the control plane's first.
 func namespaces(s settings.Settings) []*unstructured.Unstructured {
 	names := []string{s.Namespace}
+	if n := s.CNINamespace(); s.Components.CNI.Enabled && n != s.Namespace {
+		names = append(names, n)
+	}
 	for _, g := range slices.Concat(s.Components.IngressGateways, s.Components.EgressGateways) {
 		if n := namespaceOf(s, g); g.Enabled && !slices.Contains(names, n) {
 			names = append(names, n)

@@ -16,6 +16,7 @@ func (s Settings) check(origin problem.Origin) []problem.Problem {
 	c := checker{origin: origin}
 	c.label("revision", s.Revision)
 	c.label("namespace", s.Namespace)
+	c.label("components.cni.namespace", s.Components.CNI.Namespace)
 	if s.Hub == "" {
 		c.report("hub", "Missing", "name the registry and folder of the images")
 	}

@@ -32,7 +32,8 @@ type Settings struct {
 	Namespace string `json:"namespace,omitempty"`
 	// Components says what is installed.
 	Components Components `json:"components,omitzero"`
-	// Values are those of the chart istiod, and gateways.istio-{in,e}gressgateway.
+	// Values are those of the chart istiod, gateways.istio-{in,e}gressgateway, and as cni those
+	// of the chart cni.
 	Values map[string]any `json:"values,omitempty"`
 	// MeshConfig has the fields of mesh.v1alpha1.MeshConfig.
 	MeshConfig map[string]any `json:"meshConfig,omitempty"`
@@ -42,6 +43,7 @@ type Settings struct {
 type Components struct {
 	Base            Component `json:"base"`
 	Pilot           Component `json:"pilot"`
+	CNI             CNI       `json:"cni"`
 	IngressGateways []Gateway `json:"ingressGateways,omitempty"`
 	EgressGateways  []Gateway `json:"egressGateways,omitempty"`
 }
@@ -50,6 +52,14 @@ type Components struct {
 type Component struct {
 	Enabled bool       `json:"enabled"`
 	K8s     Kubernetes `json:"k8s,omitzero"`
+}
+
+// CNI is the network plug-in. Where it is enabled, injection leaves the rules to it.
+type CNI struct {
+	Enabled bool `json:"enabled"`
+	// Namespace is empty for the control plane's.
+	Namespace string     `json:"namespace,omitempty"`
+	K8s       Kubernetes `json:"k8s,omitzero"`
 }
 
 // Gateway is one gateway; Name and Namespace tell it from others.

@@ -74,13 +74,20 @@ func specShape() shape {
 	}
 }
 
-// valuesShape is what values.yaml of the chart istiod has, and the gateways' short forms.
+// valuesShape is what values.yaml of the charts istiod and, below cni, cni have, and the
+// gateways' short forms.
 func valuesShape() shape {
 	defaults, err := manifests.Defaults(manifests.Istiod)
 	if err != nil {
 		panic(err) // embedded and tested
 	}
+	plugin, err := manifests.Defaults(manifests.CNI)
+	if err != nil {
+		panic(err)
+	}
+	delete(plugin, "global") // there is one for all charts
 	f := defaultsShape(defaults)
+	f["cni"] = defaultsShape(plugin)
 	gateway := fields{}
 	for name := range gatewayPaths() {
 		gateway[name] = nil

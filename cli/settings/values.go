@@ -13,6 +13,16 @@ func (s Settings) PilotValues() map[string]any {
 		delete(gateways, "istio-ingressgateway")
 		delete(gateways, "istio-egressgateway")
 	}
+	delete(values, "cni")
+	if s.Components.CNI.Enabled {
+		// Below what the user says: the plug-in may be installed before injection uses it. Pods
+		// that need no right for their rules are to pass the Pod Security level restricted.
+		uses := map[string]any{
+			"pilot":  map[string]any{"cni": map[string]any{"enabled": true}},
+			"global": map[string]any{"proxy": map[string]any{"seccompProfile": map[string]any{"type": "RuntimeDefault"}}},
+		}
+		values = overlay(uses, values).(map[string]any)
+	}
 	global := map[string]any{"hub": s.Hub, "tag": s.Tag, "istioNamespace": s.Namespace}
 	over := map[string]any{"global": global, "revision": s.Revision, "meshConfig": orEmpty(s.MeshConfig)}
 	k := s.Components.Pilot.K8s
@@ -24,6 +34,30 @@ func (s Settings) PilotValues() map[string]any {
 	put(pilot, "serviceAnnotations", k.ServiceAnnotations)
 	over["pilot"] = pilot
 	return overlay(values, over).(map[string]any)
+}
+
+// CNIValues are the values of the chart cni: new, owned by the caller.
+func (s Settings) CNIValues() map[string]any {
+	global := map[string]any{"hub": s.Hub, "tag": s.Tag}
+	if given, ok := s.Values["global"].(map[string]any); ok {
+		for _, key := range []string{"variant", "imagePullPolicy", "imagePullSecrets", "platform"} {
+			put(global, key, given[key])
+		}
+	}
+	values := map[string]any{"global": global}
+	if given, ok := s.Values["cni"].(map[string]any); ok {
+		values = overlay(values, given).(map[string]any)
+	}
+	over := s.Components.CNI.K8s.common()
+	return overlay(values, over).(map[string]any)
+}
+
+// CNINamespace is the plug-in's.
+func (s Settings) CNINamespace() string {
+	if n := s.Components.CNI.Namespace; n != "" {
+		return n
+	}
+	return s.Namespace
 }
 
 // ProxyImageAnnotation says, on a gateway's pods, for which proxy image they were rolled out.

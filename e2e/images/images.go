@@ -41,7 +41,7 @@ type Config struct {
 	Cache string
 	// Only lists the names of the images to write; empty means all of [Names].
 	Only []string
-	// Tag replaces the content tag of pilot and proxyv2.
+	// Tag replaces the content tag of the mesh's images.
 	Tag string
 	// Version is stamped into the programs as internal/version.Version; empty means "dev". It takes part
 	// in the content, so a value that changes with each commit rolls every Deployment.

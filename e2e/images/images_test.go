@@ -75,11 +75,12 @@ func TestArchivesAreValid(t *testing.T) {
 		Entrypoint, Cmd        []string
 	}
 	for name, want := range map[string]settings{
-		"pilot":   {"1337:1337", "/", "amd64", []string{"/usr/local/bin/sluiced"}, nil},
-		"proxyv2": {"1337:1337", "/", "amd64", []string{"/usr/local/bin/pilot-agent"}, nil},
-		"httpbin": {"65532:65532", "/", "amd64", []string{"/usr/local/bin/httpbin"}, nil},
-		"sleep":   {"65532:65532", "/", "amd64", nil, []string{"/bin/sleep", "infinity"}},
-		"demoapp": {"65532:65532", "/", "amd64", []string{"/usr/local/bin/demoapp"}, nil},
+		"pilot":       {"1337:1337", "/", "amd64", []string{"/usr/local/bin/sluiced"}, nil},
+		"proxyv2":     {"1337:1337", "/", "amd64", []string{"/usr/local/bin/pilot-agent"}, nil},
+		"httpbin":     {"65532:65532", "/", "amd64", []string{"/usr/local/bin/httpbin"}, nil},
+		"install-cni": {"0:0", "/", "amd64", []string{"/usr/local/bin/install-cni"}, nil},
+		"sleep":       {"65532:65532", "/", "amd64", nil, []string{"/bin/sleep", "infinity"}},
+		"demoapp":     {"65532:65532", "/", "amd64", []string{"/usr/local/bin/demoapp"}, nil},
 	} {
 		opened := open(t, image(t, name))
 		if err := validate.Image(opened); err != nil {
@@ -172,7 +173,7 @@ func TestUnchangedIsNotRebuilt(t *testing.T) {
 		if (img.Digest == old.Digest) != same {
 			t.Errorf("%s: digest %s, before %s; same = %t wanted", img.Name, img.Digest, old.Digest, same)
 		}
-		if rolled := img.Name == "pilot" || img.Name == "proxyv2"; (img.Ref != old.Ref) != rolled {
+		if rolled := slices.Contains([]string{"pilot", "proxyv2", "install-cni"}, img.Name); (img.Ref != old.Ref) != rolled {
 			t.Errorf("%s: reference %s, before %s; new tag = %t wanted", img.Name, img.Ref, old.Ref, rolled)
 		}
 	}
@@ -235,7 +236,7 @@ func TestProxyListing(t *testing.T) {
 // TestLibrariesAreComplete looks up, inside each image, every library that any program or
 // library in it names.
 func TestLibrariesAreComplete(t *testing.T) {
-	for name, want := range map[string]int{"pilot": 1, "proxyv2": 100, "httpbin": 1, "sleep": 30, "demoapp": 1} {
+	for name, want := range map[string]int{"pilot": 1, "proxyv2": 100, "install-cni": 90, "httpbin": 1, "sleep": 30, "demoapp": 1} {
 		tree := rootfs.New()
 		eachEntry(t, image(t, name), func(h *tar.Header, body []byte) {
 			switch h.Typeflag {
@@ -265,7 +266,7 @@ func TestLibrariesAreComplete(t *testing.T) {
 
 func TestBuildRefuses(t *testing.T) {
 	_, err := images.Build(t.Context(), images.Config{Cache: t.TempDir(), Only: []string{"pilt"}})
-	if err == nil || !strings.Contains(err.Error(), `no image "pilt": there are pilot, proxyv2, httpbin, sleep, demoapp`) {
+	if err == nil || !strings.Contains(err.Error(), `no image "pilt": there are pilot, proxyv2, install-cni, httpbin, sleep, demoapp`) {
 		t.Errorf("Build(only pilt): error %v", err)
 	}
 	_, err = images.Build(t.Context(), images.Config{Root: t.TempDir(), Cache: t.TempDir(), Only: []string{"demoapp"}})

@@ -48,6 +48,10 @@ func recipes() []recipe {
 			layers: proxyLayers, config: runs(proxyUser, "/usr/local/bin/pilot-agent"),
 		},
 		{
+			name: "install-cni", mesh: true, programs: []string{"cmd/sluice-cni"},
+			layers: pluginLayers, config: runs(0, "/usr/local/bin/install-cni"),
+		},
+		{
 			name: "httpbin", programs: []string{"samples/httpbin"},
 			layers: staticLayers, config: runs(sampleUser, "/usr/local/bin/httpbin"),
 		},
@@ -101,6 +105,13 @@ var proxyDirs = [...]string{
 	"run/secrets", "run/secrets/credential-uds", "run/secrets/istio", "run/secrets/tokens",
 	"run/secrets/workload-spiffe-credentials", "run/secrets/workload-spiffe-uds",
 	"var/lib/istio", "var/lib/istio/data",
+}
+
+// pluginLayers are for the installer of the network plug-in, which needs iptables where it is
+// told not to use nftables.
+func pluginLayers(b *builder, r recipe) []layer {
+	named := func(t *rootfs.Tree) { t.AddLink(binDir+"install-cni", "sluice-cni") }
+	return []layer{b.baseLayer(), b.libcLayer(), b.iptablesLayer(), b.programLayer(r, named)}
 }
 
 func sleepLayers(b *builder, _ recipe) []layer {

@@ -47,13 +47,18 @@ func onNode(ctx context.Context, script string) (string, error) {
 
 var redirected = regexp.MustCompile(`\[(\d+):\d+\] -A ISTIO_REDIRECT .*-j REDIRECT --to-ports 15001`)
 
+// inNetwork runs a command of the node in the network namespace of a pod.
+func inNetwork(ctx context.Context, podUID, command string) (string, error) {
+	// A pod's processes have the pod's UID in their control group, with dashes or underscores.
+	pattern := strings.ReplaceAll(podUID, "-", "[-_]")
+	return onNode(ctx, fmt.Sprintf(
+		`for p in /proc/[0-9]*; do if grep -qs "%s" $p/cgroup; then exec nsenter -t ${p#/proc/} -n %s; fi; done; exit 1`, pattern, command))
+}
+
 // captured returns how many connections of a pod went to the outbound listener so far, by
 // the packet counter of the redirecting rule (nat sees the first packet of each).
 func captured(ctx context.Context, podUID string) (int, error) {
-	// A pod's processes have the pod's UID in their control group, with dashes or underscores.
-	pattern := strings.ReplaceAll(podUID, "-", "[-_]")
-	out, err := onNode(ctx, fmt.Sprintf(
-		`for p in /proc/[0-9]*; do if grep -qs "%s" $p/cgroup; then nsenter -t ${p#/proc/} -n iptables-nft-save -c -t nat && exit 0; fi; done; exit 1`, pattern))
+	out, err := inNetwork(ctx, podUID, "iptables-nft-save -c -t nat")
 	if err != nil {
 		return 0, err
 	}

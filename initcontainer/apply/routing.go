@@ -76,6 +76,28 @@ func (r Routing) Remove() error {
 	return nil
 }
 
+// RoutingsOf lists what is there for a mark, whatever the table.
+func RoutingsOf(f rule.Family, mark uint32) ([]Routing, error) {
+	filter := netlink.NewRule()
+	filter.Family, filter.Mark = Routing{Family: f}.family(), mark
+	list, err := netlink.RuleListFiltered(filter.Family, filter, netlink.RT_FILTER_MARK)
+	if err != nil {
+		return nil, fmt.Errorf("list %s routing rules for mark %d: %w", f, mark, err)
+	}
+	var out []Routing
+	for _, l := range list {
+		r := Routing{Family: f, Mark: mark, Table: l.Table}
+		in, err := r.In()
+		if err != nil {
+			return nil, err
+		}
+		if in && !slices.Contains(out, r) {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
 func (r Routing) family() int {
 	if r.Family == rule.IPv6 {
 		return netlink.FAMILY_V6

@@ -33,7 +33,6 @@ func parse(t *testing.T, line string) capture.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.TProxyMark = capture.DefaultTProxyMark
 	return c
 }
 

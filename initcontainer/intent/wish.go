@@ -141,3 +141,15 @@ func ofFamily(list []netip.Prefix, f rule.Family) []netip.Prefix {
 	}
 	return out
 }
+
+// Sets is what a space must be made for, so that its classes can be asked.
+func (w *Wish) Sets() []*packet.Set {
+	t, c := &w.traits, &w.choices
+	return []*packet.Set{
+		&t.sent, &t.overLo, &t.tcp, &t.udp, &t.first, &t.opener, &t.answer, &t.invalid, &t.source, &t.toSource,
+		&t.toProbe, &t.toQuery, &t.fromQuery, &t.fromAgent,
+		&c.localhost, &c.tunnel, &c.users, &c.groups, &c.members, &c.outsiders, &c.excludedOut, &c.excludedIn, &c.guests,
+		&c.excludedPorts, &c.includedPorts, &c.excludedRanges, &c.includedRanges, &c.inboundPorts, &c.inboundExcluded,
+		&c.toServers, &c.fromServers, &c.bearsMark, &c.ofInbound,
+	}
+}

@@ -1,9 +1,12 @@
 package packet
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
 	"net/netip"
+
+	"github.com/sluicemesh/sluice/initcontainer/rule"
 )
 
 // Property is what can be asked of a packet.
@@ -32,6 +35,10 @@ const (
 type point struct{ hi, lo uint64 }
 
 func (a point) less(b point) bool { return a.hi < b.hi || a.hi == b.hi && a.lo < b.lo }
+
+func (a point) compare(b point) int {
+	return cmp.Or(cmp.Compare(a.hi, b.hi), cmp.Compare(a.lo, b.lo))
+}
 
 // next is the point after a; there must be one.
 func (a point) next() point {
@@ -147,6 +154,14 @@ func From(ranges ...netip.Prefix) Set { return prefixes(Source, ranges) }
 
 // To is the packets to one of the ranges.
 func To(ranges ...netip.Prefix) Set { return prefixes(Destination, ranges) }
+
+// Loopback is the packets to addresses of family f that only lo leads to.
+func Loopback(f rule.Family) Set {
+	if f == rule.IPv6 {
+		return To(netip.MustParsePrefix("::1/128"))
+	}
+	return To(netip.MustParsePrefix("127.0.0.0/8"))
+}
 
 func prefixes(of Property, ranges []netip.Prefix) Set {
 	s := Set{of: of}

@@ -44,18 +44,19 @@ func (b *builder) servers() []netip.Prefix {
 }
 
 // queries plans the way of DNS queries to the agent, whatever interface they would leave
-// by. Queries over UDP meet the rules before it as well: those decide who is left alone.
-func (b *builder) queries() {
+// by, in chain c. Queries over UDP meet the rules before it as well: those decide who is left
+// alone.
+func (b *builder) queries(c rule.Chain) {
 	if !b.asksAgent() || !b.capturesDNS() {
 		return
 	}
 	b.add(rule.Output, "dns", rule.Jump(rule.Outbound), rule.UDP(), rule.ToPort(dnsPort))
 	if b.config.CaptureAllDNS {
-		b.add(rule.Outbound, "dns", rule.Jump(rule.DNS))
+		b.add(c, "dns", rule.Jump(rule.DNS))
 		return
 	}
 	for _, server := range b.servers() {
-		b.add(rule.Outbound, "dns", rule.Jump(rule.DNS), rule.To(server))
+		b.add(c, "dns", rule.Jump(rule.DNS), rule.To(server))
 	}
 }
 

@@ -27,7 +27,9 @@ func (b *builder) inbound() {
 	add, leaf := b.add, rule.InRedirect
 	if b.tproxy {
 		add, leaf = b.each, rule.Divert
-		add(rule.Inbound, "call-to-self", rule.Jump(leaf), rule.TCP(), rule.Marked(b.selfMark()))
+		if !slices.Contains(b.config.ExcludeInterfaces, rule.Lo) {
+			add(rule.Inbound, "call-to-self", rule.Jump(leaf), rule.TCP(), rule.Marked(b.selfMark()))
+		}
 	}
 	list := b.inboundRules(leaf)
 	if len(list) > 0 {

@@ -18,29 +18,27 @@ func (b *builder) outbound() {
 		b.add(rule.Outbound, "exclude-interface", rule.Return(), rule.Leaving(link))
 	}
 	b.excludedPorts(rule.Outbound)
-	if !b.tproxy || b.capturesLoopback() || b.asksAgent() { // else it is left alone as local anyway
-		b.add(rule.Outbound, "proxy-to-application", rule.Return(), rule.From(ProxySource(b.family)), rule.OverLoopback())
-	}
+	b.add(rule.Outbound, "proxy-to-application", rule.Return(), rule.From(ProxySource(b.family)), rule.OverLoopback())
 	b.proxy()
-	b.ownerGroups()
-	b.queries()
-	b.local()
-	b.destinations(rule.Outbound)
+	c := b.ownerGroups()
+	b.queries(c)
+	b.local(c)
+	b.destinations(c)
 	b.add(rule.Output, "outbound", rule.Jump(rule.Outbound), rule.TCP())
 }
 
-// local leaves alone what stays in the pod.
-func (b *builder) local() {
+// local leaves alone, in chain c, what stays in the pod.
+func (b *builder) local(c rule.Chain) {
 	switch {
 	case b.capturesLoopback():
-		b.add(rule.Outbound, "localhost", rule.Return(), rule.To(b.localhost()))
+		b.add(c, "localhost", rule.Return(), rule.To(b.localhost()))
 	case b.asksAgent() && !b.config.CaptureAllDNS:
 		// As in Istio, a query to a server in the pod that resolv.conf does not list is a
 		// connection like those to other hosts, except to localhost.
-		b.add(rule.Outbound, "local", rule.Return(), rule.OverLoopback(), rule.TCP(), rule.ToPort(dnsPort).Negate())
-		b.add(rule.Outbound, "localhost", rule.Return(), rule.To(b.localhost()))
+		b.add(c, "local", rule.Return(), rule.OverLoopback(), rule.TCP(), rule.ToPort(dnsPort).Negate())
+		b.add(c, "localhost", rule.Return(), rule.To(b.localhost()))
 	default:
-		b.add(rule.Outbound, "local", rule.Return(), rule.OverLoopback())
+		b.add(c, "local", rule.Return(), rule.OverLoopback())
 	}
 }
 
@@ -108,19 +106,22 @@ func (b *builder) probe() []rule.Match {
 	}
 }
 
-// ownerGroups leaves alone processes by their group.
-func (b *builder) ownerGroups() {
+// ownerGroups leaves alone processes by their group, and returns the chain that decides
+// about the others.
+//
+// Those of listed groups are sent to a chain of their own. A rule that returns what has none
+// of the groups would be shorter, but packets without an owner do not meet it in nftables.
+func (b *builder) ownerGroups() rule.Chain {
 	if groups := b.config.OwnerGroups; !groups.All {
-		var none []rule.Match
 		for _, id := range unique(groups.List) {
-			none = append(none, rule.ByGID(id).Negate())
+			b.add(rule.Outbound, "owner-groups", rule.Jump(rule.Members), rule.ByGID(id))
 		}
-		b.add(rule.Outbound, "owner-groups", rule.Return(), none...)
-		return
+		return rule.Members
 	}
 	for _, id := range unique(b.config.OwnerGroupsExcluded) {
 		b.add(rule.Outbound, "exclude-owner-group", rule.Return(), rule.ByGID(id))
 	}
+	return rule.Outbound
 }
 
 // excludedPorts leaves alone connections to the user's excluded ports in chain c.

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	"github.com/sluicemesh/sluice/initcontainer/rule"
 )
 
@@ -30,6 +32,10 @@ func (b *builder) marks() {
 	b.each(rule.Outbound, "inbound-connection", rule.KeepMark(), inbound...)
 	b.each(rule.Outbound, "inbound-connection", rule.Return(), inbound...)
 	b.each(rule.Outbound, "inbound-answer", rule.TakeMark(), rule.TCP(), rule.OfMarked(b.config.TProxyMark))
+	b.each(rule.Output, "outbound", rule.Jump(rule.Outbound), rule.TCP())
+	if slices.Contains(b.config.ExcludeInterfaces, rule.Lo) {
+		return // calls to the pod itself are left alone
+	}
 	for _, p := range unique(b.config.OutboundExcludePorts) {
 		b.each(rule.Outbound, "exclude-outbound-port", rule.Return(), rule.TCP(), rule.ToPort(p))
 	}
@@ -41,5 +47,4 @@ func (b *builder) marks() {
 	for _, owner := range b.owners() {
 		b.each(rule.Outbound, "call-to-self", rule.Mark(b.selfMark()), append(b.selfCall(), owner)...)
 	}
-	b.each(rule.Output, "outbound", rule.Jump(rule.Outbound), rule.TCP())
 }

@@ -27,6 +27,9 @@ type Place struct {
 	Chain   Chain
 }
 
+// String is the place in one line, "iptables-nft nat ISTIO_OUTPUT".
+func (p Place) String() string { return string(p.Backend) + " " + p.Table + " " + string(p.Chain) }
+
 // The priorities of hooks: packets meet lower ones first. Connections are looked up
 // between PriorityRaw and PriorityMangle.
 const (

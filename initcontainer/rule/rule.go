@@ -51,6 +51,7 @@ const (
 	InRedirect Chain = "ISTIO_IN_REDIRECT" // to the inbound listener
 	Outbound   Chain = "ISTIO_OUTPUT"      // which outbound connections are captured
 	Redirect   Chain = "ISTIO_REDIRECT"    // to the outbound listener
+	Members    Chain = "ISTIO_MEMBERS"     // which connections of the included owner groups are captured
 	Guests     Chain = "ISTIO_GUESTS"      // which connections of guests of the pod are captured
 	Divert     Chain = "ISTIO_TPROXY"      // to the inbound listener, addresses unchanged
 	Discard    Chain = "ISTIO_DROP"        // what fits no connection

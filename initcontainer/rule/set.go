@@ -29,6 +29,20 @@ func (s Sets) Len() int {
 	return n
 }
 
+// Marks are the packet marks with which rules hand connections to a listener as they are,
+// each once.
+func (s Sets) Marks() []uint32 {
+	var out []uint32
+	for _, t := range Tables() {
+		for _, r := range s[t].Rules {
+			if r.Target.Action == Diverts && !slices.Contains(out, r.Target.Value) {
+				out = append(out, r.Target.Value)
+			}
+		}
+	}
+	return out
+}
+
 // SetOf is the set of the given rules; its chains are the private ones that hold a rule.
 func SetOf(rules []Rule) Set {
 	s := Set{Rules: rules}

@@ -30,6 +30,8 @@ var allowed = map[string][]string{
 	"initcontainer": {},
 	"agent":         {},
 	"cli":           {"manifests", "webhook/policy", "webhook/params", "webhook/render", "webhook/template", "webhook"},
+	// What a packet would do without a pod is asked of the init container's own plan (ADR 18).
+	"cli/intercept": {"cli", "initcontainer"},
 	"manifests":     {},
 	"samples":       {},
 	"e2e":           {"manifests", "cli"},
@@ -61,7 +63,7 @@ var pure = []string{
 	"initcontainer/rule", "initcontainer/plan", "initcontainer/packet", "initcontainer/intent", "initcontainer/model",
 	"agent/bootstrap",
 	"xds/api", "xds/ir", "xds/link", "xds/view", "xds/names", "xds/class", "xds/envoy", "xds/incr",
-	"internal/problem", "internal/ports", "internal/capture", "internal/nodemeta", "internal/identity", "internal/routetable", "internal/suggest", "internal/proxystats",
+	"internal/problem", "internal/ports", "internal/capture", "internal/nodemeta", "internal/identity", "internal/routetable", "internal/nametable", "internal/suggest", "internal/proxystats",
 }
 
 // impure are imports that a pure package must not have, with the reason.

@@ -9,6 +9,7 @@ package nodemeta
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -76,6 +77,14 @@ const VirtualHostType = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
 // ID is the node ID, "<role>~<ip>~<pod>.<namespace>~<dns domain>".
 func (n Node) ID() string {
 	return string(n.Role) + "~" + n.IP.String() + "~" + n.Name + "." + n.Namespace + "~" + n.DNSDomain
+}
+
+// AnswersDNS reports whether the agent answers DNS queries: those of the pod, which are
+// redirected to it, or for a gateway those of others.
+func (n Node) AnswersDNS() bool {
+	captured, _ := strconv.ParseBool(n.Extra["DNS_CAPTURE"]) // what is no boolean is false
+	asked, _ := strconv.ParseBool(n.Extra["ENABLE_DNS_SERVER"])
+	return captured && n.Role == Sidecar || asked
 }
 
 // Proto is the Envoy node that the bootstrap carries. The result is new.

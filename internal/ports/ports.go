@@ -52,7 +52,7 @@ func All() []Port {
 		{Tunnel, "envoy", "wildcard", "HTTP/2", "HBONE tunnel, never captured; reserved, nothing listens yet"},
 		{AgentStatus, "sluice-agent", "wildcard", "HTTP", "health, merged metrics, application probes, quit"},
 		{EnvoyHealth, "envoy", "wildcard", "HTTP", "readiness (/healthz/ready), asked by the kubelet"},
-		{AgentDNS, "sluice-agent", "loopback", "DNS", "DNS proxy; reserved, nothing listens yet"},
+		{AgentDNS, "sluice-agent", "loopback", "DNS", "DNS queries of the pod, UDP and TCP, where DNS capture is on"},
 		{EnvoyPrometheus, "envoy", "wildcard", "HTTP", "Envoy's own statistics (/stats/prometheus)"},
 		{XDSPlain, "sluiced", "wildcard", "gRPC", "xDS without TLS or identity"},
 		{XDSTLS, "sluiced", "wildcard", "gRPC/TLS", "xDS and certificate signing"},

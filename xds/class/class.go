@@ -34,6 +34,8 @@ type Class struct {
 	Locality       nodemeta.Locality
 	Families       Families
 	Interception   string // REDIRECT, TPROXY, NONE
+	// Names: the agent answers the pod's DNS queries and gets the table of host names.
+	Names bool
 	// Unprivileged: ports below 1024 cannot be bound.
 	Unprivileged bool
 }

@@ -27,7 +27,7 @@ func Of(n nodemeta.Node) Class {
 	c := Class{
 		Role: n.Role, Namespace: n.Namespace, DNSDomain: strings.TrimPrefix(n.DNSDomain, n.Namespace+"."),
 		Labels: labels(n.Labels), NamedPorts: namedPorts(n.PodPorts), ServiceAccount: n.ServiceAccount,
-		Locality: n.Locality, Interception: n.InterceptionMode, Unprivileged: n.Unprivileged,
+		Locality: n.Locality, Interception: n.InterceptionMode, Unprivileged: n.Unprivileged, Names: n.AnswersDNS(),
 	}
 	ips := n.IPs
 	if len(ips) == 0 {

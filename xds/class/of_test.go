@@ -34,6 +34,10 @@ func TestOf(t *testing.T) {
 	if p := got.NamedPort("we"); p != 0 {
 		t.Errorf("NamedPort(we) = %d", p)
 	}
+	n.Extra = map[string]string{"DNS_CAPTURE": "true"}
+	if !class.Of(n).Names {
+		t.Error("a proxy that answers DNS queries gets no names")
+	}
 	n.IPs, n.PodPorts = nil, "nonsense"
 	if got := class.Of(n); got.Families != class.IPv4 || got.NamedPorts != "" {
 		t.Errorf("Of() = %+v", got)

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluicemesh/sluice/internal/golden"
+	"github.com/sluicemesh/sluice/internal/nametable"
 	"github.com/sluicemesh/sluice/internal/nodemeta"
 	"github.com/sluicemesh/sluice/xds/api"
 	"github.com/sluicemesh/sluice/xds/class"
@@ -33,7 +34,7 @@ type scene struct {
 	Show         []string // names of resources whose bodies are shown whole
 	Proxies      []struct {
 		Name, Role, Namespace, Labels, NamedPorts, Interception string
-		Unprivileged                                            bool
+		Unprivileged, Names                                     bool
 	}
 }
 
@@ -57,7 +58,7 @@ func TestScenes(t *testing.T) {
 		for _, p := range sc.Proxies {
 			g.Connect(class.Class{
 				Role: nodemeta.Role(p.Role), Namespace: p.Namespace, DNSDomain: "svc.cluster.local", Labels: p.Labels, NamedPorts: p.NamedPorts,
-				ServiceAccount: "default", Families: class.IPv4, Interception: p.Interception, Unprivileged: p.Unprivileged,
+				ServiceAccount: "default", Families: class.IPv4, Interception: p.Interception, Unprivileged: p.Unprivileged, Names: p.Names,
 			})
 		}
 		var out bytes.Buffer
@@ -120,6 +121,9 @@ func show(t *testing.T, out *bytes.Buffer, r *envoy.Resource, whole bool) {
 		return
 	case r.TypeURL == envoy.RouteType:
 		return
+	case r.TypeURL == envoy.NameTableType:
+		showNames(t, out, r)
+		return
 	}
 	name := protoreflect.FullName(strings.TrimPrefix(r.TypeURL, "type.googleapis.com/"))
 	mt, err := protoregistry.GlobalTypes.FindMessageByName(name)
@@ -136,6 +140,17 @@ func show(t *testing.T, out *bytes.Buffer, r *envoy.Resource, whole bool) {
 	}
 	for line := range strings.Lines(string(body)) {
 		out.WriteString("  " + line)
+	}
+}
+
+func showNames(t *testing.T, out *bytes.Buffer, r *envoy.Resource) {
+	t.Helper()
+	entries, err := nametable.Parse(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		fmt.Fprintf(out, "  %s %v %s %s/%s\n", e.Host, e.Addresses, e.Registry, e.Namespace, e.ShortName)
 	}
 }
 

@@ -36,7 +36,7 @@ func decode[M proto.Message](t *testing.T, r *envoy.Resource, m M) M {
 	return m
 }
 
-func newSnapshot(t *testing.T, has map[envoy.Name]*envoy.Resource) snapshot {
+func newSnapshot(t *testing.T, c class.Class, has map[envoy.Name]*envoy.Resource) snapshot {
 	t.Helper()
 	s := snapshot{
 		map[string]*clusterv3.Cluster{}, map[string]*endpointv3.ClusterLoadAssignment{}, map[string]*listenerv3.Listener{},
@@ -65,6 +65,9 @@ func newSnapshot(t *testing.T, has map[envoy.Name]*envoy.Resource) snapshot {
 				t.Fatalf("virtual host %s is named %s", n.Name, vh.Name)
 			}
 		}
+		if n.TypeURL == envoy.NameTableType && !c.Names {
+			t.Fatalf("names of %s for a class that answers no queries", n.Name)
+		}
 		if inner != n.Name || r.Name != n.Name {
 			t.Fatalf("resource %s holds %s", n.Name, inner)
 		}
@@ -75,7 +78,7 @@ func newSnapshot(t *testing.T, has map[envoy.Name]*envoy.Resource) snapshot {
 // checkSnapshot checks what must hold of everything a proxy is sent.
 func checkSnapshot(t *testing.T, at string, c class.Class, has map[envoy.Name]*envoy.Resource) {
 	t.Helper()
-	s := newSnapshot(t, has)
+	s := newSnapshot(t, c, has)
 	fail := func(format string, args ...any) {
 		t.Helper()
 		t.Fatalf("%s: class %+v: %s", at, c, fmt.Sprintf(format, args...))

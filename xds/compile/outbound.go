@@ -8,6 +8,7 @@ import (
 	"github.com/sluicemesh/sluice/internal/routetable"
 	"github.com/sluicemesh/sluice/xds/class"
 	"github.com/sluicemesh/sluice/xds/envoy/cluster"
+	"github.com/sluicemesh/sluice/xds/envoy/name"
 	"github.com/sluicemesh/sluice/xds/envoy/route"
 	"github.com/sluicemesh/sluice/xds/incr"
 	"github.com/sluicemesh/sluice/xds/ir"
@@ -46,8 +47,9 @@ func (n *nodes) see(ctx *incr.Ctx, v scopedHost) *sight {
 	return s
 }
 
-// outbound is what a scope has because of one host: clusters, their endpoints, virtual
-// hosts and, for ports whose protocol the proxy finds out, a route table per port.
+// outbound is what a scope has because of one host: its names for DNS, clusters, their
+// endpoints, virtual hosts and, for ports whose protocol the proxy finds out, a route table
+// per port.
 func (n *nodes) outbound(ctx *incr.Ctx, _ pair, v scopedHost) []wantEntry {
 	s := n.see(ctx, v)
 	if s == nil {
@@ -56,6 +58,9 @@ func (n *nodes) outbound(ctx *incr.Ctx, _ pair, v scopedHost) []wantEntry {
 	if s.service == nil {
 		s.routesOnly()
 		return s.wants.list
+	}
+	if s.scope.Names {
+		s.wants.add(hostNames, s.host.Name, nameRecipe{s.service, name.Key{Families: s.scope.Families}})
 	}
 	seen := map[uint16]bool{}
 	for _, p := range s.service.Ports {

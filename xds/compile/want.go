@@ -25,12 +25,13 @@ const (
 	listeners
 	tables
 	virtualHosts
+	hostNames
 	mistakesOf // problems of objects that are seen only when they meet others
 )
 
 // typeURLs are the types of the kinds that are resources.
 func (k kind) typeURL() string {
-	return [...]string{envoy.ClusterType, envoy.EndpointType, envoy.ListenerType, envoy.RouteType, envoy.VirtualHostType}[k]
+	return [...]string{envoy.ClusterType, envoy.EndpointType, envoy.ListenerType, envoy.RouteType, envoy.VirtualHostType, envoy.NameTableType}[k]
 }
 
 // want says how the resource at its place is made.

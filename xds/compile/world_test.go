@@ -92,6 +92,10 @@ func (d dice) slice() api.Object {
 	for range d.IntN(4) {
 		ready := d.IntN(4) > 0
 		e := discoveryv1.Endpoint{Addresses: []string{fmt.Sprintf("10.1.0.%d", 1+d.IntN(5))}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}
+		if d.IntN(3) == 0 {
+			hostname := pick(d, "p1", "p2")
+			e.Hostname = &hostname
+		}
 		if d.IntN(3) > 0 {
 			e.TargetRef = &corev1.ObjectReference{Kind: "Pod", Name: pick(d, "p1", "p2", "p3")}
 		}
@@ -199,7 +203,7 @@ func (d dice) class() class.Class {
 	c := class.Class{
 		Role: pick(d, nodemeta.Sidecar, nodemeta.Sidecar, nodemeta.Router), Namespace: pick(d, "ns1", "ns2", "istio-system"), DNSDomain: "svc.cluster.local",
 		Labels: "app=" + pick(d, "a", "gw") + ",version=v1", NamedPorts: "web=8001", ServiceAccount: "sa1",
-		Families: pick(d, class.IPv4, class.IPv4, class.IPv4|class.IPv6), Interception: pick(d, "REDIRECT", "TPROXY", "NONE"), Unprivileged: d.IntN(2) == 0,
+		Families: pick(d, class.IPv4, class.IPv4, class.IPv4|class.IPv6), Interception: pick(d, "REDIRECT", "TPROXY", "NONE"), Unprivileged: d.IntN(2) == 0, Names: d.IntN(2) == 0,
 	}
 	return c
 }

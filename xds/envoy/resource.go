@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sluicemesh/sluice/internal/nametable"
 	"github.com/sluicemesh/sluice/internal/problem"
 )
 
@@ -19,6 +20,7 @@ const (
 	ListenerType    = "type.googleapis.com/envoy.config.listener.v3.Listener"
 	RouteType       = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 	VirtualHostType = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
+	NameTableType   = nametable.Type // for the agent: the host names of one service
 )
 
 // Resource is one encoded resource, shared by every proxy that sees it. It is never
@@ -42,6 +44,12 @@ func Encode(typeURL, name string, m proto.Message, from ...problem.Origin) *Reso
 	if err != nil {
 		panic(fmt.Sprintf("encode %s %s: %v", typeURL, name, err))
 	}
+	return EncodeBytes(typeURL, name, body, from...)
+}
+
+// EncodeBytes makes the resource of a message that is encoded already, always in the same
+// way. body is kept.
+func EncodeBytes(typeURL, name string, body []byte, from ...problem.Origin) *Resource {
 	sum := sha256.Sum256(body)
 	return &Resource{TypeURL: typeURL, Name: name, Version: hex.EncodeToString(sum[:8]), Body: body, From: from}
 }

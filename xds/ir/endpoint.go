@@ -80,6 +80,7 @@ type SliceEndpoint struct {
 	Addresses []string // IP addresses
 	Health    Health
 	Pod       string // name in the slice's namespace, empty if it is no pod
+	Hostname  string // its own name below that of a headless service; mostly empty
 	NodeName  string
 	Zone      string
 }

@@ -57,7 +57,7 @@ func (s *classState) apply(u envoy.Update) {
 		s.replace(u)
 	}
 	s.whole = true
-	joined := map[string]bool{} // route tables touched, for clients that get them whole
+	joined, names := map[string]bool{}, u.Whole // what is touched of what other clients get whole
 	if have := s.types[joinedType]; have != nil && u.Whole {
 		for name := range have.resources {
 			joined[name] = true
@@ -68,12 +68,17 @@ func (s *classState) apply(u envoy.Update) {
 		t.set(u.Revision, r.Name, encoded(r))
 		t.from[r.Name] = r.From
 		noteTable(joined, r.TypeURL, r.Name)
+		names = names || r.TypeURL == envoy.NameTableType
 	}
 	for _, n := range u.Removed {
 		s.of(n.TypeURL).remove(u.Revision, n.Name)
 		noteTable(joined, n.TypeURL, n.Name)
+		names = names || n.TypeURL == envoy.NameTableType
 	}
 	s.join(u.Revision, joined)
+	if names {
+		s.joinNames(u.Revision)
+	}
 	for _, t := range s.types {
 		t.trim()
 	}
@@ -86,7 +91,7 @@ func (s *classState) replace(u envoy.Update) {
 		keep[envoy.Name{TypeURL: r.TypeURL, Name: r.Name}] = true
 	}
 	for typeURL, t := range s.types {
-		if typeURL == joinedType {
+		if typeURL == joinedType || typeURL == joinedNames {
 			continue
 		}
 		for name := range t.resources {
@@ -103,6 +108,9 @@ func (s *classState) replace(u envoy.Update) {
 // joinedType holds route tables joined with their virtual hosts, for clients that take no
 // virtual hosts of their own. It never goes over the wire under this name.
 const joinedType = "joined:" + envoy.RouteType
+
+// joinedNames holds the table of host names as one resource, for clients that take it so.
+const joinedNames = "joined:" + envoy.NameTableType
 
 func noteTable(tables map[string]bool, typeURL, name string) {
 	switch typeURL {
@@ -156,11 +164,40 @@ func (s *classState) hostsByTable(tables map[string]bool) map[string][]string {
 	return hosts
 }
 
-// wantJoined starts keeping whole route tables, for the first client that needs them.
-func (s *classState) wantJoined() {
-	if _, have := s.types[joinedType]; have {
+// joinNames rebuilds the table of host names. It does nothing while no client of the class
+// needs it whole. Its one resource has no name, as in Istio, and is there even when the table
+// is empty: such a client waits for it.
+func (s *classState) joinNames(revision uint64) {
+	if _, wanted := s.types[joinedNames]; !wanted {
 		return
 	}
+	out, parts := s.of(joinedNames), s.of(envoy.NameTableType)
+	out.revision = revision
+	var body []byte
+	for _, name := range parts.sortedNames() {
+		body = append(body, parts.resources[name].Resource.Value...)
+	}
+	out.set(revision, "", &discoveryv3.Resource{
+		Version: shortHash(string(body)), Resource: &anypb.Any{TypeUrl: envoy.NameTableType, Value: body},
+	})
+}
+
+// want starts keeping what source holds, for the first client that needs it.
+func (s *classState) want(source string) {
+	if _, have := s.types[source]; have {
+		return
+	}
+	switch source {
+	case joinedType:
+		s.wantJoined()
+	case joinedNames:
+		s.of(source)
+		s.joinNames(s.of(envoy.NameTableType).revision)
+	}
+}
+
+// wantJoined starts keeping whole route tables.
+func (s *classState) wantJoined() {
 	out := s.of(joinedType)
 	out.revision = s.of(envoy.RouteType).revision
 	tables := map[string]bool{}

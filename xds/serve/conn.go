@@ -88,9 +88,7 @@ func (c *conn) watch(typeURL string, p *pending) (func(), error) {
 	t := c.state(typeURL)
 	t.pending = p
 	if state := s.classes[c.class]; state.whole {
-		if c.joins(typeURL) {
-			state.wantJoined()
-		}
+		state.want(c.source(typeURL))
 		c.offerType(state, typeURL)
 	}
 	return func() {
@@ -111,16 +109,24 @@ func (c *conn) state(typeURL string) *typeState {
 	return t
 }
 
-// joins reports whether this client gets route tables with their virtual hosts inside.
-func (c *conn) joins(typeURL string) bool { return typeURL == envoy.RouteType && !c.node.Store }
+// source is where this client's resources of a type are found: one that is no agent of ours
+// gets route tables with their virtual hosts inside, and all host names in one resource.
+func (c *conn) source(typeURL string) string {
+	switch {
+	case c.node.Store:
+	case typeURL == envoy.RouteType:
+		return joinedType
+	case typeURL == envoy.NameTableType:
+		return joinedNames
+	}
+	return typeURL
+}
 
 // offer sends what the class's last update changed for this stream.
 func (c *conn) offer(state *classState) {
 	for _, typeURL := range pushOrder {
 		if t := c.types[typeURL]; t != nil && t.pending != nil {
-			if c.joins(typeURL) {
-				state.wantJoined()
-			}
+			state.want(c.source(typeURL))
 			c.offerType(state, typeURL)
 		}
 	}
@@ -130,11 +136,7 @@ func (c *conn) offer(state *classState) {
 // has room: each watch is answered at most once and a type has one watch.
 func (c *conn) offerType(state *classState, typeURL string) {
 	t := c.types[typeURL]
-	source := typeURL
-	if c.joins(typeURL) {
-		source = joinedType
-	}
-	res := state.of(source)
+	res := state.of(c.source(typeURL))
 	var sent bool
 	switch {
 	case t.pending.sotw != nil:

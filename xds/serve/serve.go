@@ -29,8 +29,9 @@ import (
 )
 
 // pushOrder is the order in which the types of one update are offered to a stream: what is
-// referred to comes before what refers to it.
-var pushOrder = [...]string{envoy.ClusterType, envoy.EndpointType, envoy.ListenerType, envoy.RouteType, envoy.VirtualHostType}
+// referred to comes before what refers to it. Names come last: whoever finds out an address
+// shall find the proxy ready for it.
+var pushOrder = [...]string{envoy.ClusterType, envoy.EndpointType, envoy.ListenerType, envoy.RouteType, envoy.VirtualHostType, envoy.NameTableType}
 
 // Authenticator proves the identity of a caller.
 type Authenticator interface {

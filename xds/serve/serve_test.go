@@ -204,6 +204,7 @@ func TestStoreClientGetsAllThenChanges(t *testing.T) {
 	d.want("LDS")
 	d.want("RDS")
 	d.want("VHDS +80/a:80@1")
+	d.want("NDS")
 	r.server.Publish(changed(2, res(envoy.ClusterType, "b", "2"), res(envoy.EndpointType, "b", "1")))
 	d.want("CDS +b@2")
 	d.want("EDS +b@1")

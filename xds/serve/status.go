@@ -109,6 +109,8 @@ func short(typeURL string) string {
 		return "RDS"
 	case envoy.VirtualHostType:
 		return "VHDS"
+	case envoy.NameTableType:
+		return "NDS"
 	}
 	return typeURL
 }

@@ -24,11 +24,12 @@ type Scope struct {
 	Interception string
 	Router       bool
 	Unprivileged bool
+	Names        bool // the agents get the table of host names
 }
 
 // ScopeOf returns the scope of a class.
 func ScopeOf(c class.Class) Scope {
-	s := Scope{Namespace: c.Namespace, DNSDomain: c.DNSDomain, Families: c.Families, Router: c.Role == nodemeta.Router}
+	s := Scope{Namespace: c.Namespace, DNSDomain: c.DNSDomain, Families: c.Families, Router: c.Role == nodemeta.Router, Names: c.Names}
 	if !s.Router {
 		s.Interception, s.Unprivileged = c.Interception, c.Unprivileged
 	}

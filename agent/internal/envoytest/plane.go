@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/sluicemesh/sluice/agent/relay/store"
+	"github.com/sluicemesh/sluice/internal/nametable"
 )
 
 // Plane is a small control plane: it sends what Set says and remembers what it was told.
@@ -27,6 +28,7 @@ type Plane struct {
 	state   map[string]map[string]*discoveryv3.Resource
 	answers []*discoveryv3.DeltaDiscoveryRequest
 	states  []*discoveryv3.DiscoveryRequest
+	mute    map[string]bool // types that nothing is said of
 	version int
 	addr    string
 	srv     *grpc.Server
@@ -35,7 +37,7 @@ type Plane struct {
 
 // NewPlane returns a control plane that is not listening yet.
 func NewPlane() *Plane {
-	return &Plane{changed: make(chan struct{}), state: map[string]map[string]*discoveryv3.Resource{}}
+	return &Plane{changed: make(chan struct{}), state: map[string]map[string]*discoveryv3.Resource{}, mute: map[string]bool{}}
 }
 
 // Start listens on loopback, after a Stop on the same port again.
@@ -82,17 +84,26 @@ func (p *Plane) Address() string {
 // Set adds or changes resources of a type; the version is new for each call.
 func (p *Plane) Set(t testing.TB, typ string, resources map[string]proto.Message) {
 	t.Helper()
+	bodies := map[string][]byte{}
+	for name, m := range resources {
+		body, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bodies[name] = body
+	}
+	p.SetBytes(typ, bodies)
+}
+
+// SetBytes is Set for resources that are encoded already.
+func (p *Plane) SetBytes(typ string, resources map[string][]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.version++
 	if p.state[typ] == nil {
 		p.state[typ] = map[string]*discoveryv3.Resource{}
 	}
-	for name, m := range resources {
-		body, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for name, body := range resources {
 		p.state[typ][name] = &discoveryv3.Resource{
 			Name: name, Version: strconv.Itoa(p.version), Resource: &anypb.Any{TypeUrl: typ, Value: body},
 		}
@@ -105,6 +116,14 @@ func (p *Plane) Remove(typ, name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.state[typ], name)
+	p.wake()
+}
+
+// Mute makes the control plane say nothing of a type, or speak again.
+func (p *Plane) Mute(typ string, mute bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mute[typ] = mute
 	p.wake()
 }
 
@@ -128,8 +147,8 @@ func (p *Plane) DeltaAggregatedResources(ads grpc.BidiStreamingServer[discoveryv
 	for {
 		p.mu.Lock()
 		changed := p.changed
-		for _, typ := range []string{store.Cluster, store.Endpoints, store.Listener, store.Route, store.VirtualHost} {
-			if held[typ] == nil {
+		for _, typ := range []string{store.Cluster, store.Endpoints, store.Listener, store.Route, store.VirtualHost, nametable.Type} {
+			if held[typ] == nil || p.mute[typ] {
 				continue
 			}
 			out := p.diff(typ, held[typ])

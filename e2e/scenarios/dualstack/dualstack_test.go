@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -114,6 +115,35 @@ func TestBothFamiliesAcrossNodes(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+	proven(t, st, "app=server")
+	proven(t, st, "app=sleep")
+}
+
+// proven checks that the rules of a pod capture exactly what it asks for, in both families.
+func proven(t *testing.T, st *stage.Stage, label string) {
+	t.Helper()
+	pod, err := st.Kubectl(t.Context(), "-n", "default", "get", "pods", "-l", label, "-o", "jsonpath={.items[0].metadata.name} {.items[0].status.podIPs[*].ip}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := strings.Fields(pod)
+	if len(words) != 3 {
+		t.Fatalf("pod %q, want a name and an address of each family", pod)
+	}
+	out, err := st.Run(t.Context(), "sluice", "verify-rules", words[0], "-n", "default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(out, "Pod default/"+words[0]+": ✔ ") {
+		t.Errorf("verify-rules says\n%s", out)
+	}
+	for _, address := range words[1:] {
+		to := netip.AddrPortFrom(netip.MustParseAddr(address), 8080).String()
+		out, err := st.Run(t.Context(), "sluice", "trace-packet", words[0], "-n", "default", "--in", "eth0", "--to", to)
+		if err != nil || !strings.Contains(out, "15006") {
+			t.Errorf("trace-packet to %s: %v, want port 15006 in\n%s", to, err, out)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 
@@ -14,14 +15,15 @@ import (
 // child is one run of a program.
 type child struct {
 	family rule.Family
-	argv   []string
+	path   string
+	args   []string
 	stdin  string
-	stdout string // set by runAll
+	stdout string // set by run
 }
 
-// runAll starts all programs from the calling thread, in whose namespace they act, and
-// waits for all of them. The error carries what those that failed said.
-func runAll(ctx context.Context, list []child) error {
+// run starts all programs from the calling thread, in whose namespace they act, and waits
+// for all of them. The error carries what those that failed said.
+func (k *Kernel) run(ctx context.Context, list []child) error {
 	type process struct {
 		cmd            *exec.Cmd
 		stdout, stderr bytes.Buffer
@@ -30,8 +32,11 @@ func runAll(ctx context.Context, list []child) error {
 	errs := make([]error, len(list))
 	for i, c := range list {
 		p := &running[i]
-		p.cmd = exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
+		p.cmd = exec.CommandContext(ctx, c.path, c.args...)
 		p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = strings.NewReader(c.stdin), &p.stdout, &p.stderr
+		if k.lockFile != "" {
+			p.cmd.Env = append(os.Environ(), "XTABLES_LOCKFILE="+k.lockFile)
+		}
 		errs[i] = p.cmd.Start()
 	}
 	for i := range list {
@@ -41,7 +46,7 @@ func runAll(ctx context.Context, list []child) error {
 		}
 		list[i].stdout = p.stdout.String()
 		if errs[i] != nil {
-			errs[i] = fmt.Errorf("%s: %w: %s", strings.Join(list[i].argv, " "), errs[i], strings.TrimSpace(p.stderr.String()))
+			errs[i] = fmt.Errorf("%s: %w: %s", strings.Join(p.cmd.Args, " "), errs[i], strings.TrimSpace(p.stderr.String()))
 		}
 	}
 	return errors.Join(errs...)

@@ -45,3 +45,27 @@ func addChain(l *rule.Listing, b rule.Backend, t rule.Table, line string) {
 		}
 	}
 }
+
+// owned is what of a listing belongs to the interception in the tables of backend b.
+func owned(l rule.Listing, b rule.Backend) rule.Sets {
+	out := rule.Sets{}
+	for place, rules := range l.Rules {
+		t := rule.Table(place.Table)
+		if place.Backend != b || rule.Bases(b, t) == nil {
+			continue
+		}
+		set := out[t]
+		if place.Chain.Private() {
+			set.Chains = append(set.Chains, place.Chain)
+		}
+		for _, r := range rules {
+			if r.Owned() {
+				set.Rules = append(set.Rules, r)
+			}
+		}
+		if !set.Empty() {
+			out[t] = set
+		}
+	}
+	return out
+}

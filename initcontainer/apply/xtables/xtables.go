@@ -1,33 +1,46 @@
-// Package xtables keeps rule sets in the kernel with iptables-save and iptables-restore,
-// of one flavour.
+// Package xtables keeps rule sets in the kernel with iptables-restore, of one flavour.
 //
-// A load is one process for each family, and within it one transaction of the kernel for
-// each table. The package neither decides which rules are right nor checks that they came
-// to be.
+// A load is one process for each family, all at the same time, and within it one
+// transaction of the kernel for each table. Rules of flavour nft are read back over
+// netlink, those of flavour legacy with iptables-legacy-save, and only where there are
+// tables. The package neither decides which rules are right nor checks that they came to be.
 package xtables
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/sluicemesh/sluice/initcontainer/host"
 	"github.com/sluicemesh/sluice/initcontainer/rule"
 )
 
+// Lister lists all of nf_tables, which is where flavour nft keeps its rules.
+type Lister interface {
+	Listing(context.Context, rule.Family) (rule.Listing, error)
+}
+
 // Kernel is the rules of one flavour in the network namespace of the calling thread. All
 // methods must be called from a thread that stays in it.
 type Kernel struct {
-	flavour host.Flavour
-	tools   []host.Tool // one for each family
+	flavour  host.Flavour
+	nft      Lister
+	lockFile string
+	tools    []host.Tool // one for each family
 }
 
-// Open finds the programs of a flavour for the given families.
-func Open(flavour host.Flavour, families []rule.Family) (*Kernel, error) {
-	k := &Kernel{flavour: flavour}
-	for _, f := range families {
+// Options is what Open needs besides the flavour.
+type Options struct {
+	Families []rule.Family
+	Nft      Lister
+	// LockFile is what programs of flavour legacy lock while they write; "" is their own
+	// choice. On a node it is a file of the namespace: pods do not wait for each other.
+	LockFile string
+}
+
+// Open finds the programs of a flavour for all families of o.
+func Open(flavour host.Flavour, o Options) (*Kernel, error) {
+	k := &Kernel{flavour: flavour, nft: o.Nft, lockFile: o.LockFile}
+	for _, f := range o.Families {
 		tool, err := host.FindTool(f, flavour)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f, err)
@@ -39,11 +52,27 @@ func Open(flavour host.Flavour, families []rule.Family) (*Kernel, error) {
 
 // Read lists what belongs to the interception in each family. The maps are the caller's.
 func (k *Kernel) Read(ctx context.Context) (map[rule.Family]rule.Sets, error) {
+	if k.flavour == host.Legacy {
+		return k.readSaved(ctx)
+	}
 	out := map[rule.Family]rule.Sets{}
-	texts, err := k.save(ctx, k.tools)
+	for _, tool := range k.tools {
+		l, err := k.nft.Listing(ctx, tool.Family)
+		if err != nil {
+			return nil, err
+		}
+		out[tool.Family] = owned(l, rule.IPTablesNft)
+	}
+	return out, nil
+}
+
+// readSaved is Read with the save programs, in whose words a restore program deletes rules.
+func (k *Kernel) readSaved(ctx context.Context) (map[rule.Family]rule.Sets, error) {
+	texts, err := k.save(ctx)
 	if err != nil {
 		return nil, err
 	}
+	out := map[rule.Family]rule.Sets{}
 	for f, text := range texts {
 		if out[f], err = rule.ParseSave(text); err != nil {
 			return nil, fmt.Errorf("read %s rules: %w", f, err)
@@ -52,54 +81,21 @@ func (k *Kernel) Read(ctx context.Context) (map[rule.Family]rule.Sets, error) {
 	return out, nil
 }
 
-// Swap turns from, which must be what Read gave, into to. In each table packets meet one
-// or the other, never a mixture or nothing; the tables of a family change one after the
-// other, in an order in which what both capture stays captured in between. On an error
-// some tables may have changed.
-func (k *Kernel) Swap(ctx context.Context, from, to map[rule.Family]rule.Sets) error {
-	var loads []child
-	for _, tool := range k.tools {
-		if text := rule.Swap(changed(from[tool.Family], to[tool.Family])); text != "" {
-			loads = append(loads, child{family: tool.Family, argv: []string{tool.Restore, "--noflush", waitForLock}, stdin: text})
-		}
-	}
-	if err := runAll(ctx, loads); err != nil {
-		return fmt.Errorf("load rules: %w", err)
-	}
-	return nil
-}
-
-// changed is the tables of two sets that differ.
-func changed(from, to rule.Sets) (rule.Sets, rule.Sets) {
-	from, to = maps.Clone(from), maps.Clone(to)
-	for _, t := range rule.Tables() {
-		if slices.Equal(from[t].Chains, to[t].Chains) && slices.EqualFunc(from[t].Rules, to[t].Rules, rule.Rule.Equal) {
-			delete(from, t)
-			delete(to, t)
-		}
-	}
-	return from, to
-}
-
-// waitForLock makes a program of the legacy flavour wait for another that writes, in
-// seconds; the nft flavour has no lock and takes the option.
-const waitForLock = "--wait=30"
-
-// save lists all tables of each family, "" where there is none that interception uses.
-func (k *Kernel) save(ctx context.Context, tools []host.Tool) (map[rule.Family]string, error) {
+// save lists all tables of each family, "" for a family that has none of this flavour.
+func (k *Kernel) save(ctx context.Context) (map[rule.Family]string, error) {
 	out := map[rule.Family]string{}
 	var lists []child
-	for _, tool := range tools {
-		used, err := host.InUse(tool.Family, tool.Flavour)
+	for _, tool := range k.tools {
+		out[tool.Family] = ""
+		used, err := k.inUse(ctx, tool.Family)
 		if err != nil {
 			return nil, err
 		}
-		out[tool.Family] = ""
 		if used {
-			lists = append(lists, child{family: tool.Family, argv: []string{tool.Save}})
+			lists = append(lists, child{family: tool.Family, path: tool.Save})
 		}
 	}
-	if err := runAll(ctx, lists); err != nil {
+	if err := k.run(ctx, lists); err != nil {
 		return nil, fmt.Errorf("list rules: %w", err)
 	}
 	for _, l := range lists {
@@ -108,25 +104,30 @@ func (k *Kernel) save(ctx context.Context, tools []host.Tool) (map[rule.Family]s
 	return out, nil
 }
 
-// Listing is everything that packets of a family meet in this flavour's tables, rules of
-// others included.
-func (k *Kernel) Listing(ctx context.Context, f rule.Family) (rule.Listing, error) {
-	for _, tool := range k.tools {
-		if tool.Family != f {
-			continue
-		}
-		texts, err := k.save(ctx, []host.Tool{tool})
-		if err != nil {
-			return rule.Listing{}, err
-		}
-		return parseListing(k.backend(), texts[f])
+// inUse reports whether the family has tables of this flavour. To ask a program of flavour
+// legacy would create them.
+func (k *Kernel) inUse(ctx context.Context, f rule.Family) (bool, error) {
+	if k.flavour == host.Legacy {
+		return host.LegacyInUse(f)
 	}
-	return rule.Listing{}, errors.New("no programs for " + f.String())
+	l, err := k.nft.Listing(ctx, f)
+	for place := range l.Rules {
+		if place.Backend == rule.IPTablesNft {
+			return true, nil
+		}
+	}
+	return false, err
 }
 
-func (k *Kernel) backend() rule.Backend {
-	if k.flavour == host.Legacy {
-		return rule.IPTablesLegacy
+// Listing is everything that packets of a family meet in this flavour's tables, rules of
+// others included; in flavour nft, in all of nf_tables.
+func (k *Kernel) Listing(ctx context.Context, f rule.Family) (rule.Listing, error) {
+	if k.flavour == host.Nft {
+		return k.nft.Listing(ctx, f)
 	}
-	return rule.IPTablesNft
+	texts, err := k.save(ctx)
+	if err != nil {
+		return rule.Listing{}, err
+	}
+	return parseListing(rule.IPTablesLegacy, texts[f])
 }

@@ -63,6 +63,9 @@ func endpoint(e discoveryv1.Endpoint) (ir.SliceEndpoint, bool) {
 	if e.TargetRef != nil && e.TargetRef.Kind == "Pod" {
 		out.Pod = e.TargetRef.Name
 	}
+	if e.Hostname != nil {
+		out.Hostname = *e.Hostname
+	}
 	if e.NodeName != nil {
 		out.NodeName = *e.NodeName
 	}

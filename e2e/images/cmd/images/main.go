@@ -40,7 +40,7 @@ func command() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&cfg.Root, "root", "", "directory of the module (default the working directory)")
 	flags.StringVar(&cfg.Cache, "cache", "", "cache directory (default $SLUICE_CACHE or the user's cache directory)")
-	flags.StringVar(&cfg.Tag, "tag", "", "tag of pilot and proxyv2 (default made of their content)")
+	flags.StringVar(&cfg.Tag, "tag", "", "tag of the mesh's images (default made of their content)")
 	flags.StringVar(&cfg.Version, "version", "", `version stamped into the programs (default "dev")`)
 
 	build := &cobra.Command{
@@ -63,7 +63,7 @@ func command() *cobra.Command {
 		},
 	}
 	tag := &cobra.Command{
-		Use: "tag", Short: "Print the tag of pilot and proxyv2", Args: cobra.NoArgs,
+		Use: "tag", Short: "Print the tag of the mesh's images", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			tag, err := images.Tag(c.Context(), cfg)
 			if err == nil {
