@@ -74,7 +74,7 @@ func (k *Kernel) newBatch(s *snapshot, to map[rule.Family]rule.Sets) (*batch, er
 
 // remove deletes a table of Istio's.
 func (b *batch) remove(t *table) {
-	b.messages.command(unix.NFT_MSG_DELTABLE, 0, t.family)
+	b.command(unix.NFT_MSG_DELTABLE, 0, t.family)
 	b.text(unix.NFTA_TABLE_NAME, t.name)
 	b.what = append(b.what, action{verb: "delete Istio's", family: rule.IPv4, table: ownTable(t.name)})
 }

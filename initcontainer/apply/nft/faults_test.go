@@ -27,7 +27,7 @@ import (
 // TestMain is also the program that TestKilled kills.
 func TestMain(m *testing.M) {
 	if os.Getenv(victim) != "" {
-		fmt.Println(swapForever())
+		fmt.Fprintln(os.Stdout, swapForever())
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
@@ -46,7 +46,7 @@ func swapForever() error {
 			from = sets[i%2]
 		}
 		if i == 0 {
-			fmt.Println("begun")
+			fmt.Fprintln(os.Stdout, "begun")
 		}
 	}
 	return err
