@@ -16,7 +16,8 @@ import (
 type snapshot struct {
 	generation uint32
 	tables     []*table
-	missing    bool // the kernel has no nf_tables
+	missing    bool                      // the kernel has no nf_tables
+	ours       map[rule.Family]rule.Sets // see sets; nil until asked for
 }
 
 // table is one of the kernel's.
@@ -90,7 +91,7 @@ func (k *Kernel) look() (*snapshot, error) {
 
 // request is a message without content.
 func (c *conn) request(kind, flags uint16) *messages {
-	m := c.messages()
+	m := c.messages(usualAsk)
 	m.command(kind, flags, unix.NFPROTO_UNSPEC)
 	return m
 }
@@ -195,8 +196,15 @@ func (t *table) regular(plan rule.Table) bool {
 	return true
 }
 
-// sets is what of the interception the tables hold.
+// sets is what of the interception the tables hold. It is not to be changed.
 func (s *snapshot) sets() map[rule.Family]rule.Sets {
+	if s.ours == nil {
+		s.ours = s.readSets()
+	}
+	return s.ours
+}
+
+func (s *snapshot) readSets() map[rule.Family]rule.Sets {
 	out := map[rule.Family]rule.Sets{}
 	for _, f := range families() {
 		for _, t := range rule.Tables() {
