@@ -16,7 +16,7 @@ type Class struct {
 // All is all packets of the space, impossible ones among them.
 func (s *Space) All() Class {
 	c := Class{space: s, atoms: s.allocate(s.words)}
-	for of := range Properties {
+	for of := range Property(Properties) {
 		a := &s.axes[of]
 		b := Bits{Of: of, words: c.of(of)}
 		b.fill(0, len(a.starts))
@@ -27,7 +27,7 @@ func (s *Space) All() Class {
 // Only is the packet p alone, as far as the space tells it from others.
 func (s *Space) Only(p Packet) Class {
 	c := Class{space: s, atoms: s.allocate(s.words)}
-	for of := range Properties {
+	for of := range Property(Properties) {
 		i := s.axes[of].holding(p.point(of))
 		Bits{Of: of, words: c.of(of)}.fill(i, i+1)
 	}
@@ -37,7 +37,7 @@ func (s *Space) Only(p Packet) Class {
 // SetsOf is sets that tell p from all other packets.
 func SetsOf(p Packet) []*Set {
 	var out []*Set
-	for of := range Properties {
+	for of := range Property(Properties) {
 		out = append(out, &Set{of: of, spans: []span{{p.point(of), p.point(of)}}})
 	}
 	return out
