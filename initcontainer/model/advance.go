@@ -87,10 +87,14 @@ func (x *explorer) leave(s *state) *state {
 
 // meet lets s meet the next rule of its chain.
 func (x *explorer) meet(s *state) *state {
-	if s.next >= len(s.chain.rules) {
+	rules := s.chain.runs
+	if x.tracing {
+		rules = s.chain.rules
+	}
+	if s.next >= len(rules) {
 		return x.fallOff(s, "end of chain")
 	}
-	r := s.chain.rules[s.next]
+	r := rules[s.next]
 	s.next++
 	some, all := true, true
 	for _, b := range r.conds {

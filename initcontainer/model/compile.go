@@ -73,6 +73,55 @@ func (c *compiled) bind(s *packet.Space) {
 	}
 }
 
+// join makes runs of rules that follow each other, have the same target and differ in one
+// condition: the long lists of ports, ranges and groups that settings have become one
+// step each.
+func (c *chain) join() {
+	c.runs = make([]*compiled, 0, len(c.rules))
+	var owner *compiled // the last run, if it is not a rule of the chain itself
+	for _, r := range c.rules {
+		n := len(c.runs) - 1
+		if n < 0 || !c.runs[n].joins(r) {
+			c.runs, owner = append(c.runs, r), nil
+			continue
+		}
+		if owner == nil {
+			run := *c.runs[n]
+			run.conds = slices.Clone(run.conds)
+			for i := range run.conds {
+				run.conds[i] = run.conds[i].And(run.conds[i]) // a copy of its own
+			}
+			owner = &run
+			c.runs[n] = owner
+		}
+		for i := range owner.conds {
+			owner.conds[i].Add(r.conds[i])
+		}
+	}
+}
+
+// joins reports whether a packet cannot tell the two rules, of which r comes next, from one
+// that holds for the packets of both.
+func (c *compiled) joins(r *compiled) bool {
+	if c.action != r.action || c.Target != r.Target || c.unsure || r.unsure || c.Owned() != r.Owned() ||
+		len(c.conds) != len(r.conds) || c.action == goesOn {
+		return false
+	}
+	different := 0
+	for i, b := range c.conds {
+		switch {
+		case b.Of != r.conds[i].Of:
+			return false
+		case b.Equal(r.conds[i]):
+		case c.action == jumps && b.And(r.conds[i]).Atom() >= 0: // what comes back would jump again
+			return false
+		default:
+			different++
+		}
+	}
+	return different == 1
+}
+
 // setsOf is the packets for which a condition holds: those in all of the sets. It is not
 // ok for a condition that is not known, or only in part; then sets is what is known.
 func setsOf(m rule.Match, b rule.Backend) (sets []packet.Set, ok bool) {

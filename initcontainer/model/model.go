@@ -50,6 +50,7 @@ type base struct {
 type chain struct {
 	place rule.Place
 	rules []*compiled
+	runs  []*compiled // rules, with those joined that do the same to different packets
 }
 
 // compiled is a rule with its conditions as sets of packets.
@@ -126,6 +127,7 @@ func (m *Model) Bind(s *packet.Space) {
 		for _, r := range c.rules {
 			r.bind(s)
 		}
+		c.join()
 	}
 	m.fixed.bind(s)
 }

@@ -17,7 +17,8 @@ type Way struct {
 	by *compiled // the rule that decided, nil for none
 }
 
-// By is the rule that decided where the packets go, "" where none did.
+// By is the rule that decided where the packets go, "" where none did. Of Explore it is the
+// first of some that do the same to different packets.
 func (w Way) By() string {
 	if w.by == nil {
 		return ""

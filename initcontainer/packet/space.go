@@ -182,6 +182,16 @@ func (b Bits) And(o Bits) Bits {
 	return out
 }
 
+// Add puts what lies in o into b; they must be of the same property.
+func (b Bits) Add(o Bits) {
+	for i := range b.words {
+		b.words[i] |= o.words[i]
+	}
+}
+
+// Equal reports whether both hold the same; they must be of the same property.
+func (b Bits) Equal(o Bits) bool { return slices.Equal(b.words, o.words) }
+
 // Atom is the first atom in the set, -1 where there is none.
 func (b Bits) Atom() int {
 	for i, w := range b.words {

@@ -202,20 +202,20 @@ func (p *proof) result() error {
 	}
 	for i := range list {
 		if list[i].Example.Source.IsValid() {
-			list[i].Trace = p.trace(list[i])
+			p.trace(&list[i])
 		}
 	}
 	return &Disproof{Family: p.family, Differences: list, More: p.more}
 }
 
-// trace is the way of a difference's example.
-func (p *proof) trace(d Difference) []model.Step {
+// trace adds the way of a difference's example, and by it the rule that decided.
+func (p *proof) trace(d *Difference) {
 	for _, w := range p.model.Trace(p.space.Only(d.Example)) {
 		if w.Outcome == d.Got {
-			return w.Steps
+			d.Rule, d.Trace = w.By(), w.Steps
+			return
 		}
 	}
-	return nil
 }
 
 // asked is a class of packets as a view: where neither all nor none of it lies in a set, the

@@ -4,8 +4,25 @@ import "slices"
 
 // settings lists all options of sluice-init, in the order of the help text.
 func settings() []setting {
-	return slices.Concat(captureSettings(), narrowingSettings(), tproxySettings(), dnsSettings(),
-		actionSettings(), placeSettings(), validationSettings(), reportSettings(), idleSettings())
+	return slices.Concat(
+		about("What is captured", captureSettings()),
+		about("What is captured, in few pods", narrowingSettings()),
+		about("Mode TPROXY", tproxySettings()),
+		about("DNS", dnsSettings()),
+		about("What to do", actionSettings()),
+		about("For whom", placeSettings()),
+		about("The check of rules that another program wrote", validationSettings()),
+		about("Log", reportSettings()),
+		about("Without effect", idleSettings()),
+	)
+}
+
+// about gives settings their topic.
+func about(topic string, list []setting) []setting {
+	for i := range list {
+		list[i].Topic = topic
+	}
+	return list
 }
 
 func captureSettings() []setting {
@@ -74,9 +91,8 @@ func tproxySettings() []setting {
 
 func dnsSettings() []setting {
 	return []setting{
-		toggle("redirect-dns", "", "send DNS queries to the agent: those to the servers of /etc/resolv.conf",
-			func(l *line, v string) (err error) { l.config.RedirectDNS, err = parseTruth(v); return err }, "ISTIO_META_DNS_CAPTURE").
-			differs("an address family without a server is left as it is without the option"),
+		toggle("redirect-dns", "", "send DNS queries, UDP and TCP, to the agent: those to the servers of /etc/resolv.conf",
+			func(l *line, v string) (err error) { l.config.RedirectDNS, err = parseTruth(v); return err }, "ISTIO_META_DNS_CAPTURE"),
 		toggle("capture-all-dns", "", "with --redirect-dns, all DNS queries wherever they go",
 			func(l *line, v string) (err error) { l.config.CaptureAllDNS, err = parseTruth(v); return err }),
 	}

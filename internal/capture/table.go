@@ -8,13 +8,13 @@ import (
 
 // Setting describes one option of sluice-init, for reference pages.
 type Setting struct {
+	Topic       string   // what it is about, a heading; those of one topic stand together
 	Name, Short string   // of the flag, without dashes; Name is "" where there is none
 	Env         []string // variables of the environment, the first that is set counts; nil for none
 	Default     string   // built-in value
 	Boolean     bool     // the flag may stand without a value, which is true
 	Help        string   // what it does, a phrase
 	Difference  string   // how it differs from Istio, a phrase; "" where it does not
-	Idle        bool     // it is accepted and has no effect
 }
 
 // Settings lists all options, in the order of the help text. The result is new.
@@ -72,7 +72,7 @@ func variable(name, value, help string, use func(*line, string) error) setting {
 // idle is a setting without effect.
 func idle(name, short, value string, env ...string) setting {
 	return setting{
-		Setting{Name: name, Short: short, Env: env, Default: value, Help: "no effect", Idle: true},
+		Setting{Name: name, Short: short, Env: env, Default: value, Help: "accepted, no effect; another value is noted in the log"},
 		func(l *line, v string) error {
 			if strings.TrimSpace(v) != value {
 				l.note("%s has no effect", name)

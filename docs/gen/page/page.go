@@ -44,6 +44,7 @@ func All(ctx context.Context, module fs.FS) ([]Page, error) {
 		{"metrics.md", metrics},
 		{"reason-codes.md", reasons},
 		{"flags.md", flags},
+		{"interception-options.md", optionsPage()},
 	}, nil
 }
 

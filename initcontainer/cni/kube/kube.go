@@ -162,6 +162,44 @@ func (c *Client) Stays(ctx context.Context, namespace, name string) (bool, error
 	return d.Metadata.DeletionTimestamp == "", nil
 }
 
+// Untaint takes the taints of a key off a node; removed reports whether there was one.
+func (c *Client) Untaint(ctx context.Context, name, key string) (removed bool, err error) {
+	path := "/api/v1/nodes/" + url.PathEscape(name)
+	var node struct {
+		Metadata pod.Metadata `json:"metadata"`
+		Spec     struct {
+			Taints []json.RawMessage `json:"taints"`
+		} `json:"spec"`
+	}
+	if err := c.get(ctx, path, &node); err != nil {
+		return false, fmt.Errorf("get node %s: %w", name, err)
+	}
+	keep := []json.RawMessage{}
+	for _, taint := range node.Spec.Taints {
+		var t struct {
+			Key string `json:"key"`
+		}
+		if err := json.Unmarshal(taint, &t); err != nil {
+			return false, fmt.Errorf("read the taints of node %s: %w", name, err)
+		}
+		if t.Key != key {
+			keep = append(keep, taint)
+		}
+	}
+	if len(keep) == len(node.Spec.Taints) {
+		return false, nil
+	}
+	// The patch replaces the whole list: it must be still the one that was read.
+	body := map[string]any{
+		"metadata": map[string]string{"resourceVersion": node.Metadata.ResourceVersion},
+		"spec":     map[string]any{"taints": keep},
+	}
+	if err := c.send(ctx, http.MethodPatch, path, mergePatch, body); err != nil {
+		return false, fmt.Errorf("untaint node %s: %w", name, err)
+	}
+	return true, nil
+}
+
 func podPath(namespace, name string) string {
 	return "/api/v1/namespaces/" + url.PathEscape(namespace) + "/pods/" + url.PathEscape(name)
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,6 +26,7 @@ type Config struct {
 	LogSocket            string // where the plug-in's log lines come in
 	Ready, Metrics       string // addresses to listen on
 	LogLevel             string
+	Untaint              bool // the node is to lose its taint once the plug-in is installed
 }
 
 // Parse reads the environment that the chart cni sets. The error joins all mistakes.
@@ -37,6 +39,7 @@ func Parse(env func(string) string) (Config, error) {
 		LogSocket: filepath.Join(run, "log.sock"),
 		Ready:     net.JoinHostPort("127.0.0.1", r.port("READINESS_PORT", ports.CNIReady)),
 		Metrics:   ":" + r.port("MONITORING_PORT", ports.Monitoring),
+		Untaint:   r.truth("UNTAINT_NODE", false),
 		LogLevel:  r.word("LOG_LEVEL", "info", "debug", "warn", "error", "none"),
 	}
 	settings := plugin.Settings{
@@ -70,8 +73,8 @@ func Parse(env func(string) string) (Config, error) {
 		Proc:          r.text("HOST_PROC", "/host/proc"),
 		Plugin:        settings,
 	}
-	if c.Repair.Mode != repair.Off && c.Repair.Node == "" {
-		r.add(errors.New("NODE_NAME is empty: whose pods are to be repaired?"))
+	if c.Repair.Node == "" {
+		r.add(errors.New("NODE_NAME is empty: it is the node that this process runs on"))
 	}
 	return c, errors.Join(r.mistakes...)
 }
@@ -112,18 +115,12 @@ func (r *reader) port(name string, otherwise uint16) string {
 	return v
 }
 
-// word is one of otherwise and the others.
-func (r *reader) word(name, otherwise string, others ...string) string {
-	v := r.text(name, otherwise)
-	if v == otherwise {
-		return v
+// word is one of all; the first is what an empty variable means.
+func (r *reader) word(name string, all ...string) string {
+	v := r.text(name, all[0])
+	if !slices.Contains(all, v) {
+		r.add(fmt.Errorf("%s: %q is not one of %s", name, v, strings.Join(all, ", ")))
 	}
-	for _, w := range others {
-		if v == w {
-			return v
-		}
-	}
-	r.add(fmt.Errorf("%s: %q is not one of %s", name, v, strings.Join(others, ", ")))
 	return v
 }
 

@@ -15,6 +15,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -38,7 +40,14 @@ func Main(ctx context.Context, env func(string) string, out io.Writer) error {
 func Run(ctx context.Context, c Config, out io.Writer) error {
 	log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level(c.LogLevel)}))
 	m := newMetrics()
-	installer := install.Installer{Config: c.Install, Log: log, Report: m.installed, Ready: m.setReady}
+	installed := make(chan struct{})
+	first := sync.OnceFunc(func() { close(installed) })
+	installer := install.Installer{Config: c.Install, Log: log, Report: m.installed, Ready: func(ready bool) {
+		m.setReady(ready)
+		if ready {
+			first()
+		}
+	}}
 	repairer := repair.Repairer{
 		Config: c.Repair, Log: log,
 		Connect: func() (*kube.Client, error) { return connect(c.Install) },
@@ -57,12 +66,52 @@ func Run(ctx context.Context, c Config, out io.Writer) error {
 	if c.Repair.Mode != repair.Off {
 		g.Go(func() error { return repairer.Run(running) })
 	}
+	if c.Untaint {
+		g.Go(func() error { return untaint(running, c, installed, log) })
+	}
 	g.Go(func() error { return serve(running, c.Ready, m.readiness()) })
 	g.Go(func() error { return serve(running, c.Metrics, m.handler()) })
 	log.Info("plug-in is being installed", "node", c.Repair.Node, "repair", string(c.Repair.Mode))
 	err = g.Wait()
 	leave(context.WithoutCancel(ctx), c, installer, log)
-	return errors.Join(err, lines.Close(), repeating.Wait())
+	return errors.Join(err, lines.Close(), os.Remove(c.LogSocket), repeating.Wait())
+}
+
+// taint is what keeps pods off a node until the plug-in is there.
+const taint = "cni.istio.io/not-ready"
+
+// untaintWait is the time between two attempts.
+const untaintWait = 5 * time.Second
+
+// untaint lets pods onto the node as soon as the plug-in is installed.
+func untaint(ctx context.Context, c Config, installed <-chan struct{}, log *slog.Logger) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-installed:
+	}
+	for {
+		removed, err := untaintOnce(ctx, c)
+		if err == nil {
+			log.Info("node may take pods", "taint", taint, "had", removed)
+			return nil
+		}
+		log.Warn("node keeps its taint for now", "taint", taint, "error", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(untaintWait):
+		}
+	}
+}
+
+func untaintOnce(ctx context.Context, c Config) (bool, error) {
+	client, err := connect(c.Install)
+	if err != nil {
+		return false, err
+	}
+	defer client.Close()
+	return client.Untaint(ctx, c.Repair.Node, taint)
 }
 
 // leaveTimeout bounds what is done at the end.
