@@ -71,9 +71,9 @@ func TestClassInWords(t *testing.T) {
 			class packet.Class
 			want  string
 		}{
-			{class, "sent over any but lo; to any but 127.0.0.0/8; connection mark 0; new, related, invalid"},
-			{class.And(space.Bits(&narrow)).And(space.Bits(&ports)), "sent over any but lo; to 10.96.0.0/12; to port 80, 443; connection mark 0; new, related, invalid"},
-			{class.Minus(space.Bits(&ports)).Minus(space.Bits(&user)), "sent over any but lo; by uid any but 1337; to any but 127.0.0.0/8; to port any but 80, 443; connection mark 0; new, related, invalid"},
+			{class, "sent over any but lo; to any but 127.0.0.0/8; new, related, invalid"},
+			{class.And(space.Bits(&narrow)).And(space.Bits(&ports)), "sent over any but lo; to 10.96.0.0/12; to port 80, 443; new, related, invalid"},
+			{class.Minus(space.Bits(&ports)).Minus(space.Bits(&user)), "sent over any but lo; by uid any but 1337; to any but 127.0.0.0/8; to port any but 80, 443; new, related, invalid"},
 		} {
 			if got := tt.class.String(); got != tt.want {
 				t.Errorf("class %d: %s\nwant: %s", i, got, tt.want)
