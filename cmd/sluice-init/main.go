@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/sluicemesh/sluice/internal/capture"
@@ -30,6 +31,8 @@ const (
 func main() { os.Exit(run()) }
 
 func run() int {
+	// Namespaces belong to threads, and threads take turns slowly: all is done on this one.
+	runtime.LockOSThread()
 	config, options, err := capture.ParseWith(os.Args[1:], os.Getenv, host.Names())
 	var help *capture.HelpRequested
 	if errors.As(err, &help) {
@@ -45,9 +48,10 @@ func run() int {
 	log := logger(options)
 	err = initcontainer.Run(ctx, initcontainer.Config{Capture: config, Options: options, Log: log, Out: os.Stdout})
 	var mismatch *verify.Mismatch
+	var disproof *verify.Disproof
 	var leak *probe.NotCaptured
 	switch {
-	case errors.As(err, &mismatch), errors.As(err, &leak):
+	case errors.As(err, &mismatch), errors.As(err, &disproof), errors.As(err, &leak):
 		log.Error("interception is not in force", "error", err)
 		return exitMismatch
 	case err != nil:
