@@ -9,10 +9,14 @@ package initcontainer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"runtime"
 	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/sluicemesh/sluice/internal/capture"
 
@@ -62,7 +66,12 @@ func (c Config) here(ctx context.Context) error {
 	}
 	c = c.completed()
 	start := time.Now()
-	families, err := host.ReadFamilies()
+	link, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("ask the kernel for addresses and routes: %w", err)
+	}
+	defer link.Close()
+	families, err := host.ReadFamilies(link)
 	if err != nil {
 		return err
 	}
@@ -73,7 +82,7 @@ func (c Config) here(ctx context.Context) error {
 		return c.print(families)
 	}
 	if !c.Options.SkipApply {
-		if err := c.load(ctx, families); err != nil {
+		if err := c.load(ctx, link, families); err != nil {
 			return err
 		}
 	}

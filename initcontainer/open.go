@@ -15,7 +15,7 @@ import (
 // program only where there are legacy tables for it to list.
 func (r *run) open(ctx context.Context) error {
 	native := &nft.Kernel{}
-	if err := r.add(ctx, &store{kernel: native, name: rule.NFTables}, r.Options.NativeNftables); err != nil {
+	if err := r.take(ctx, &store{kernel: native, name: rule.NFTables}, r.Options.NativeNftables); err != nil {
 		return err
 	}
 	flavours, err := r.flavours()
@@ -27,7 +27,7 @@ func (r *run) open(ctx context.Context) error {
 		s, err := r.openTables(flavour, native)
 		switch {
 		case err == nil:
-			if err := r.add(ctx, s, wanted); err != nil {
+			if err := r.take(ctx, s, wanted); err != nil {
 				return err
 			}
 		case wanted:
@@ -43,8 +43,8 @@ func (r *run) open(ctx context.Context) error {
 	return nil
 }
 
-// add reads what a store holds and takes it in, as a target or as one of the others.
-func (r *run) add(ctx context.Context, s *store, target bool) (err error) {
+// take reads what a store holds and takes it in, as a target or as one of the others.
+func (r *run) take(ctx context.Context, s *store, target bool) (err error) {
 	if s.before, err = s.Read(ctx); err != nil {
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
