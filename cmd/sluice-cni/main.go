@@ -17,18 +17,27 @@ import (
 	"github.com/sluicemesh/sluice/initcontainer/cni/plugin"
 )
 
-func main() {
+func main() { os.Exit(run()) }
+
+func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if os.Getenv("CNI_COMMAND") == "" && installs() {
 		if err := node.Main(ctx, os.Getenv, os.Stdout); err != nil {
 			fmt.Fprintf(os.Stderr, "install-cni: %v\n", err)
-			os.Exit(1) //nolint:gocritic // the process ends with its signals
+			return 1
 		}
-		return
+		return 0
 	}
 	p := plugin.Plugin{Context: ctx, Fetch: plugin.Fetch}
-	skel.PluginMainFuncs(p.Funcs(), plugin.Versions(), plugin.About)
+	if err := skel.PluginMainFuncsWithError(p.Funcs(), plugin.Versions(), plugin.About); err != nil {
+		// The protocol wants errors on standard output.
+		if err := err.Print(); err != nil {
+			fmt.Fprintf(os.Stderr, "istio-cni: print the error: %v\n", err)
+		}
+		return 1
+	}
+	return 0
 }
 
 // installs reports whether the program was started as the installer.

@@ -118,7 +118,7 @@ func (n *host) call(t testing.TB, c call) outcome {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.Command(n.program)
 	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "CNI_COMMAND=" + c.command, "CNI_CONTAINERID=c1", "CNI_IFNAME=eth0", "CNI_PATH=/opt/cni/bin",
+		"PATH=/nonexistent", "CNI_COMMAND=" + c.command, "CNI_CONTAINERID=c1", "CNI_IFNAME=eth0", "CNI_PATH=/opt/cni/bin",
 		fmt.Sprintf("CNI_NETNS=/proc/%d/fd/%d", os.Getpid(), int(c.netns)),
 		"CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=" + c.namespace + ";K8S_POD_NAME=" + c.pod + ";K8S_POD_UID=uid-" + c.pod,
 	}

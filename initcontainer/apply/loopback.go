@@ -31,7 +31,8 @@ func RemoveLoopback(h *netlink.Handle, p netip.Prefix) error {
 }
 
 func onLoopback(p netip.Prefix) *netlink.Addr {
-	return &netlink.Addr{LinkIndex: host.LoIndex, IPNet: &net.IPNet{
+	// Without the flag the address cannot be used until a worker of the kernel has got to it.
+	return &netlink.Addr{LinkIndex: host.LoIndex, Flags: unix.IFA_F_NODAD, IPNet: &net.IPNet{
 		IP:   p.Addr().AsSlice(),
 		Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()),
 	}}

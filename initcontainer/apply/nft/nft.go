@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/sluicemesh/sluice/initcontainer/rule"
@@ -48,7 +49,11 @@ func (k *Kernel) Read(ctx context.Context) (map[rule.Family]rule.Sets, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read nftables: %w", err)
 	}
-	return s.sets(), nil
+	out := maps.Clone(s.sets())
+	for f, sets := range out {
+		out[f] = maps.Clone(sets)
+	}
+	return out, nil
 }
 
 // Listing returns all that packets of family f meet in nf_tables when they reach the host

@@ -24,9 +24,10 @@ type raiser struct {
 // rules says all rules of a chain, but those that no packet of the family can match.
 func (r raiser) rules(list []listed) []rule.Rule {
 	out := make([]rule.Rule, 0, len(list))
-	open := false // the last rule diverts, and packets for which nobody listens go on
+	open := false   // the last rule diverts, and packets for which nobody listens go on
+	var s statement // one for all: it is large
 	for _, l := range list {
-		s := statement{raiser: r, rule: rule.Rule{Chain: r.chain}}
+		s = statement{raiser: r, rule: rule.Rule{Chain: r.chain}, effects: s.effects[:0]}
 		s.comment(l.userdata)
 		s.read(l.expressions)
 		if s.never {

@@ -108,7 +108,7 @@ func (p Plugin) capture(conf Conf, a *skel.CmdArgs) error {
 		return fmt.Errorf("find network namespace %s: %w", a.Netns, err)
 	}
 	defer ns.Close()
-	err = Within(ns, func() error { return conf.Settings.Intercept(p.Context, d, log) })
+	err = Within(ns, func() error { return conf.Intercept(p.Context, d, log) })
 	if err != nil {
 		log.Error("pod's traffic not captured", "error", err)
 		return fmt.Errorf("capture the pod's traffic: %w", err)
