@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/sluicemesh/sluice/internal/capture"
@@ -30,7 +31,14 @@ const (
 func main() { os.Exit(run()) }
 
 func run() int {
-	config, options, err := capture.ParseWith(os.Args[1:], os.Getenv, host.Names())
+	// Namespaces belong to threads, and threads take turns slowly: all is done on this one.
+	runtime.LockOSThread()
+	question, args, asked, err := initcontainer.NewQuestion(os.Args[1:])
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "sluice-init: %v\n", err)
+		return exitFailed
+	}
+	config, options, err := capture.ParseWith(args, os.Getenv, host.Names())
 	var help *capture.HelpRequested
 	if errors.As(err, &help) {
 		fmt.Fprint(os.Stdout, help.Usage)
@@ -42,17 +50,38 @@ func run() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if asked {
+		options.LogTarget = "stderr"
+	}
 	log := logger(options)
-	err = initcontainer.Run(ctx, initcontainer.Config{Capture: config, Options: options, Log: log, Out: os.Stdout})
+	settings := initcontainer.Config{Capture: config, Options: options, Log: log, Out: os.Stdout}
+	if asked {
+		return answer(ctx, settings, question)
+	}
+	err = initcontainer.Run(ctx, settings)
 	var mismatch *verify.Mismatch
+	var disproof *verify.Disproof
 	var leak *probe.NotCaptured
 	switch {
-	case errors.As(err, &mismatch), errors.As(err, &leak):
+	case errors.As(err, &mismatch), errors.As(err, &disproof), errors.As(err, &leak):
 		log.Error("interception is not in force", "error", err)
 		return exitMismatch
 	case err != nil:
 		log.Error("interception could not be set up", "error", err)
 		return exitFailed
+	}
+	return 0
+}
+
+// answer prints what is asked about the rules in force.
+func answer(ctx context.Context, c initcontainer.Config, q initcontainer.Question) int {
+	well, err := initcontainer.Answer(ctx, c, q)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "sluice-init: %s: %v\n", q.Verb, err)
+		return exitFailed
+	}
+	if !well {
+		return exitMismatch
 	}
 	return 0
 }

@@ -39,7 +39,7 @@ func (x *explorer) advance(s *state) *state {
 }
 
 func (x *explorer) enter(s *state, b *base) {
-	s.chain, s.next, s.calls = b.chain, 0, s.calls[:0]
+	s.chain, s.next, s.calls, s.mark = b.chain, 0, s.calls[:0], s.now[packet.Mark]
 }
 
 // track looks up the packet's connection, if it has none yet.
@@ -166,19 +166,37 @@ func (x *explorer) fallOff(s *state, why string) *state {
 	return s
 }
 
-// pass ends a base chain. What got another mark on its way out is routed anew.
+// pass ends a base chain.
 func (x *explorer) pass(s *state) *state {
 	b := x.model.hooks[s.hook][s.base]
 	x.note(s, b.Place, "on to the next table")
 	s.chain = nil
-	routing := x.model.routing
-	if s.hook == rule.AtOutput && routing.Marked && !b.Nat && s.now[packet.Mark] >= 0 {
-		if x.model.fixed.routed.Has(int(s.now[packet.Mark])) {
-			x.set(s, outLo)
-			x.note(s, rule.Place{}, fmt.Sprintf("routed to this host by its mark %d", routing.Mark))
-		}
+	if s.hook == rule.AtOutput && b.Priority == rule.PriorityMangle && x.model.routing.Marked {
+		x.reroute(s)
 	}
 	return s
+}
+
+// reroute is what the kernel does after table mangle with what got another mark there on its
+// way out: it looks for a route again.
+func (x *explorer) reroute(s *state) {
+	routed := x.model.fixed.routed
+	now := s.now[packet.Mark]
+	if now == s.mark || now < 0 || !routed.Has(int(now)) {
+		return
+	}
+	if s.mark == asIs {
+		switch some, all := s.class.Meets(routed); {
+		case all: // it got the mark that it had
+			return
+		case some:
+			same := x.fork(s)
+			same.class, s.class = s.class.And(routed), s.class.Minus(routed)
+			x.later(same)
+		}
+	}
+	x.set(s, outLo)
+	x.note(s, rule.Place{}, fmt.Sprintf("routed to this host by its mark %d", x.model.routing.Mark))
 }
 
 // stop ends the way at rule r.

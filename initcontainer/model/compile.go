@@ -78,26 +78,29 @@ func (c *compiled) bind(s *packet.Space) {
 // step each.
 func (c *chain) join() {
 	c.runs = make([]*compiled, 0, len(c.rules))
-	var owner *compiled // the last run, if it is not a rule of the chain itself
+	copied := false // the last run is not a rule of the chain itself
 	for _, r := range c.rules {
 		n := len(c.runs) - 1
 		if n < 0 || !c.runs[n].joins(r) {
-			c.runs, owner = append(c.runs, r), nil
+			c.runs, copied = append(c.runs, r), false
 			continue
 		}
-		if owner == nil {
-			run := *c.runs[n]
-			run.conds = slices.Clone(run.conds)
-			for i := range run.conds {
-				run.conds[i] = run.conds[i].And(run.conds[i]) // a copy of its own
-			}
-			owner = &run
-			c.runs[n] = owner
+		if !copied {
+			c.runs[n], copied = c.runs[n].clone(), true
 		}
-		for i := range owner.conds {
-			owner.conds[i].Add(r.conds[i])
+		for i, b := range r.conds {
+			c.runs[n].conds[i].Add(b)
 		}
 	}
+}
+
+func (c *compiled) clone() *compiled {
+	out := *c
+	out.conds = make([]packet.Bits, len(c.conds))
+	for i, b := range c.conds {
+		out.conds[i] = b.Clone()
+	}
+	return &out
 }
 
 // joins reports whether a packet cannot tell the two rules, of which r comes next, from one
@@ -142,7 +145,10 @@ func setsOf(m rule.Match, b rule.Backend) (sets []packet.Set, ok bool) {
 		s = packet.LeavesBy(m.Value)
 	case rule.Protocol:
 		s, ok = protocol(m.Value)
-		if !ok {
+		switch {
+		case !ok && m.Not:
+			return nil, false
+		case !ok: // some of those that are neither TCP nor UDP
 			return []packet.Set{packet.Carrying(packet.Other)}, false
 		}
 	case rule.SourcePort, rule.DestPort, rule.OwnerUID, rule.OwnerGID, rule.PacketMark, rule.ConnMark:

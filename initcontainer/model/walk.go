@@ -85,10 +85,11 @@ type state struct {
 	chain   *chain
 	next    int // index of the rule to be met
 	calls   []call
-	tracked bool // connections have been looked up
-	again   bool // it came in again over lo
-	decided bool // nat has been
-	changes int  // of marks, zones and the like, so far
+	mark    int32 // at the beginning of the base chain
+	tracked bool  // connections have been looked up
+	again   bool  // it came in again over lo
+	decided bool  // nat has been
+	changes int   // of marks, zones and the like, so far
 	unsure  bool
 
 	verdict packet.Verdict
@@ -210,7 +211,7 @@ func (x *explorer) split(s *state, b packet.Bits, yield func(s *state, in bool))
 // end yields s as a way.
 func (x *explorer) end(s *state) {
 	f := x.model.fixed
-	if s.verdict == packet.Dropped || s.verdict == packet.Taken {
+	if s.verdict == packet.Dropped || s.verdict == packet.Taken || !x.model.routing.Marked {
 		x.give(s, packet.Outcome{})
 		return
 	}

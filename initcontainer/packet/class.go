@@ -16,7 +16,7 @@ type Class struct {
 // All is all packets of the space, impossible ones among them.
 func (s *Space) All() Class {
 	c := Class{space: s, atoms: s.allocate(s.words)}
-	for of := range Properties {
+	for of := range Property(Properties) {
 		a := &s.axes[of]
 		b := Bits{Of: of, words: c.of(of)}
 		b.fill(0, len(a.starts))
@@ -27,7 +27,7 @@ func (s *Space) All() Class {
 // Only is the packet p alone, as far as the space tells it from others.
 func (s *Space) Only(p Packet) Class {
 	c := Class{space: s, atoms: s.allocate(s.words)}
-	for of := range Properties {
+	for of := range Property(Properties) {
 		i := s.axes[of].holding(p.point(of))
 		Bits{Of: of, words: c.of(of)}.fill(i, i+1)
 	}
@@ -37,7 +37,7 @@ func (s *Space) Only(p Packet) Class {
 // SetsOf is sets that tell p from all other packets.
 func SetsOf(p Packet) []*Set {
 	var out []*Set
-	for of := range Properties {
+	for of := range Property(Properties) {
 		out = append(out, &Set{of: of, spans: []span{{p.point(of), p.point(of)}}})
 	}
 	return out
@@ -106,7 +106,8 @@ func (c Class) Narrow(sets ...Set) Class {
 	return c
 }
 
-// Possible is the packets that there can be, in classes that do not overlap; marks tells
+// Possible is the packets that there can be, in classes that do not overlap, those of most
+// interest first; marks tells
 // whether marks matter, else packets are taken to have none. In family f:
 //   - A packet is sent by a process, with a user and a group, by the kernel, with neither, or
 //     it arrived by an interface that is not lo; the latter bears no mark yet, as
@@ -121,11 +122,11 @@ func (s *Space) Possible(f rule.Family, marks bool, reserved uint32) []Class {
 	sent, plain, unmarked := ArrivedBy(""), Marked(0), OfMarked(0)
 	lo, loopback := LeavesBy(Lo), Loopback(f)
 	who := [][]Set{
-		{sent, user, group, lo},
 		{sent, user, group, LeavesBy("", Lo).Not(), loopback.Not()},
-		{sent, nobody, noGroup, lo},
-		{sent, nobody, noGroup, LeavesBy("", Lo).Not(), loopback.Not()},
 		{LeavesBy(""), ArrivedBy("", Lo).Not(), nobody, noGroup, plain},
+		{sent, user, group, lo},
+		{sent, nobody, noGroup, LeavesBy("", Lo).Not(), loopback.Not()},
+		{sent, nobody, noGroup, lo},
 	}
 	state := [][]Set{
 		{InState(New, Related, Invalid), unmarked},

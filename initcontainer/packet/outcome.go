@@ -27,13 +27,12 @@ const (
 
 // Outcome is what interception did to a packet, or is to do.
 type Outcome struct {
-	Verdict  Verdict
-	Port     uint16  // of Redirected and Diverted
-	Bearing  Bearing // when the packet leaves, or reaches a socket; not of dropped ones
-	Inbound  bool    // its connection bears the mark of inbound ones; not of dropped ones
-	Zone     uint16  // conntrack zone in which its connection is looked up
-	Because  string  // what decided, in a few words; for reading only
-	Decisive string  // where it was decided; for reading only
+	Verdict Verdict
+	Port    uint16  // of Redirected and Diverted
+	Bearing Bearing // when the packet leaves, or reaches a socket; only with TPROXY
+	Inbound bool    // its connection bears the mark of inbound ones; only with TPROXY
+	Zone    uint16  // conntrack zone in which its connection is looked up
+	Because string  // of a wish: why, in a few words for people
 }
 
 // Satisfies reports whether o, which happened, is as wanted.

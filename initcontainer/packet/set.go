@@ -26,8 +26,10 @@ const (
 	Mark
 	ConnMark
 	Conn
-	Properties // how many there are
 )
+
+// Properties is how many there are.
+const Properties = int(Conn) + 1
 
 // point is a value of any property: numbers as they are, addresses as 128 bits, names of
 // interfaces as their bytes. Points are ordered as values are, so that prefixes of addresses

@@ -44,7 +44,7 @@ func NewSpace(f rule.Family, sets []*Set) *Space {
 	// Marks are copied between a packet and its connection: both have the same atoms.
 	marks := slices.Concat(cuts[Mark], cuts[ConnMark])
 	cuts[Mark], cuts[ConnMark] = marks, marks
-	for of := range Properties {
+	for of := range Property(Properties) {
 		a := &s.axes[of]
 		a.cut(cuts[of])
 		a.at, a.words = s.words, (len(a.starts)+63)/64
@@ -81,7 +81,7 @@ func fixedCuts(f rule.Family) [Properties][]span {
 		}
 	}
 	for of := range out {
-		out[of] = slices.Clip(out[of])
+		out[of] = slices.Clip(out[of]) // properties share what they are appended to
 	}
 	return out
 }
@@ -175,12 +175,15 @@ func (b Bits) Has(atom int) bool { return b.words[atom/64]>>(atom%64)&1 == 1 }
 
 // And is what lies in both; they must be of the same property.
 func (b Bits) And(o Bits) Bits {
-	out := Bits{Of: b.Of, words: slices.Clone(b.words)}
+	out := b.Clone()
 	for i := range out.words {
 		out.words[i] &= o.words[i]
 	}
 	return out
 }
+
+// Clone is a copy of b.
+func (b Bits) Clone() Bits { return Bits{Of: b.Of, words: slices.Clone(b.words)} }
 
 // Add puts what lies in o into b; they must be of the same property.
 func (b Bits) Add(o Bits) {

@@ -1,7 +1,10 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/sluicemesh/sluice/internal/capture"
@@ -78,7 +81,7 @@ const maxDifferences = 16
 // taken for granted of the kernel.
 func Prove(c capture.Config, f rule.Family, l rule.Listing) error {
 	p := newProof(c, f, l)
-	p.unreadable(l)
+	p.own(c, l)
 	for _, class := range p.space.Possible(f, p.marks, p.reserved) {
 		if !p.model.Explore(class, p.compare) {
 			break
@@ -126,20 +129,32 @@ func newProof(c capture.Config, f rule.Family, l rule.Listing, more ...*packet.S
 	return p
 }
 
-// unreadable notes rules of interception that are not understood in full: what they do
-// is not proven, whatever packets meet them.
-func (p *proof) unreadable(l rule.Listing) {
-	for place, list := range l.Rules {
-		for _, r := range list {
-			if r.Owned() && !understood(r) {
-				p.sure = append(p.sure, Difference{
-					Packets: "those that meet a rule that is not understood", Rule: place.String() + " " + r.String(),
-					Want: packet.Outcome{Because: "interception writes only rules that it understands"},
-					Got:  packet.Outcome{Verdict: packet.Taken},
-				})
+// own notes rules of interception that must not be there, whatever packets meet them: all,
+// where nothing is to be captured, and those that are not understood in full.
+func (p *proof) own(c capture.Config, l rule.Listing) {
+	places := slices.SortedFunc(maps.Keys(l.Rules), func(a, b rule.Place) int { return cmp.Compare(a.String(), b.String()) })
+	for _, place := range places {
+		for _, r := range l.Rules[place] {
+			switch {
+			case !r.Owned():
+			case c.Mode == capture.None:
+				p.object(place, r, "mode NONE has no rules")
+			case !understood(r):
+				p.object(place, r, "interception writes only rules that it understands")
 			}
 		}
 	}
+}
+
+func (p *proof) object(at rule.Place, r rule.Rule, why string) {
+	if len(p.sure) >= maxDifferences {
+		p.more++
+		return
+	}
+	p.sure = append(p.sure, Difference{
+		Packets: "those that meet this rule", Rule: at.String() + " " + r.String(),
+		Want: packet.Outcome{Because: why}, Got: packet.Outcome{Verdict: packet.Taken},
+	})
 }
 
 func understood(r rule.Rule) bool {

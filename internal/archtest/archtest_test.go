@@ -35,7 +35,7 @@ var allowed = map[string][]string{
 	"manifests":     {},
 	"samples":       {},
 	"e2e":           {"manifests", "cli"},
-	"docs":          {"agent/command", "cli", "webhook/policy"}, // the reference pages quote help and decisions
+	"docs":          {"agent/command", "cli", "webhook/policy", "initcontainer"}, // the reference pages quote help, decisions and rules
 	"bench":         {"webhook", "initcontainer", "agent", "xds", "e2e"},
 	"internal":      {"internal/problem", "internal/ports", "internal/identity", "internal/suggest", "internal/meta"},
 

@@ -184,5 +184,9 @@ func usage(flags *pflag.FlagSet) string {
 	return "sluice-init sends a pod's TCP traffic through its proxy, checks that the kernel does so, and exits.\n" +
 		"Every flag has an environment variable of the same name in upper case with underscores, --envoy-port,\n" +
 		"--explain and --log_* excepted.\n\n" +
-		"Usage: sluice-init [istio-iptables|istio-clean-iptables] [flags]\n\n" + flags.FlagUsages()
+		"Usage: sluice-init [istio-iptables|istio-clean-iptables] [flags]\n" +
+		"       sluice-init verify [--json] [flags]\n" +
+		"       sluice-init trace --to ADDRESS:PORT [--from ADDRESS[:PORT]] [--in INTERFACE | --out INTERFACE] [--udp] [--uid N] [--gid N] [--json] [flags]\n\n" +
+		"verify proves that the rules in force do what a run with these flags would ask for, for every packet; trace shows the way of one.\n" +
+		"Both change nothing and end with 0 if it is so, 126 if it is not, 1 if they cannot tell.\n\n" + flags.FlagUsages()
 }

@@ -38,12 +38,17 @@ func All(ctx context.Context, module fs.FS) ([]Page, error) {
 	if err != nil {
 		return nil, err
 	}
+	captured, err := capturedPage()
+	if err != nil {
+		return nil, err
+	}
 	return []Page{
 		{"annotations.md", annotationsPage()},
 		{"ports.md", portsPage()},
 		{"metrics.md", metrics},
 		{"reason-codes.md", reasons},
 		{"flags.md", flags},
+		{"what-is-captured.md", captured},
 		{"interception-options.md", optionsPage()},
 	}, nil
 }

@@ -166,7 +166,7 @@ func (i Installer) replace(file string, content []byte, mode fs.FileMode) (chang
 	if err != nil {
 		return false, err
 	}
-	defer os.Remove(fresh.Name()) //nolint:errcheck // gone when all went well
+	defer os.Remove(fresh.Name()) // gone when all went well
 	if mode == others {
 		mode, err = adopt(file, fresh)
 	}

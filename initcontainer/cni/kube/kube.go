@@ -212,6 +212,7 @@ func (c *Client) get(ctx context.Context, path string, out any) error {
 	if err != nil {
 		return err
 	}
+	defer resp.Body.Close()
 	defer drain(resp.Body)
 	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
 		return fmt.Errorf("read the API server's answer: %w", err)
@@ -232,7 +233,7 @@ func (c *Client) send(ctx context.Context, method, path, contentType string, bod
 		return err
 	}
 	drain(resp.Body)
-	return nil
+	return resp.Body.Close()
 }
 
 // do makes a request; the answer is one of success.
@@ -254,6 +255,7 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 	if resp.StatusCode < 300 {
 		return resp, nil
 	}
+	defer resp.Body.Close()
 	defer drain(resp.Body)
 	refused := &Status{Code: resp.StatusCode}
 	var said struct {
@@ -266,7 +268,6 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 }
 
 // drain lets the connection be used again.
-func drain(body io.ReadCloser) {
+func drain(body io.Reader) {
 	_, _ = io.Copy(io.Discard, io.LimitReader(body, 1<<16)) // what is lost is a connection
-	_ = body.Close()
 }

@@ -146,6 +146,9 @@ func TestCaptured(t *testing.T) {
 				c.OwnerGroupsExcluded, c.DropInvalid = []uint32{202}, true
 				c.Loopback = netip.MustParsePrefix("127.0.0.0/8")
 			}},
+		{"DNS, of all servers", environment("ISTIO_META_DNS_CAPTURE", "true"),
+			func(c *capture.Config) { c.RedirectDNS, c.CaptureAllDNS = true, true }},
+		{"no DNS", environment("ISTIO_META_DNS_CAPTURE", "false", "ISTIO_META_DNS_AUTO_ALLOCATE", "true"), nil},
 		{"the last of two variables counts", environment("INVALID_DROP", "maybe", "INVALID_DROP", "true"),
 			func(c *capture.Config) { c.DropInvalid = true }},
 	}
@@ -159,8 +162,6 @@ func TestCaptured(t *testing.T) {
 			if tt.want != nil {
 				tt.want(&want)
 			}
-			// The marks of TPROXY are another test's matter.
-			d.Capture.TProxyMark, d.Capture.TProxyTable = want.TProxyMark, want.TProxyTable
 			prefixes := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
 			if diff := cmp.Diff(want, d.Capture, cmpopts.EquateEmpty(), prefixes); diff != "" {
 				t.Errorf("captured (-want +got):\n%s", diff)
