@@ -6,7 +6,9 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/sluicemesh/sluice/internal/capture"
 
@@ -92,17 +94,8 @@ func TestSwapsUnderLoad(t *testing.T) {
 	swap := func(from, to both) error {
 		return netlab.In(lab.Pod, func() error { return k.Swap(t.Context(), from, to) })
 	}
-	err := netlab.In(lab.Pod, func() error {
-		for _, f := range []rule.Family{rule.IPv4, rule.IPv6} {
-			if err := (apply.Routing{Family: f, Mark: capture.DefaultTProxyMark, Table: capture.DefaultTProxyTable}).Add(); err != nil {
-				return err
-			}
-		}
-		return k.Swap(t.Context(), nil, sets[0])
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, netlab.In(lab.Pod, routeMarked))
+	must(t, swap(nil, sets[0]))
 	tally, err := lab.Run(netlab.Load{Fresh: calls(lab), Held: calls(lab)}, func(func() int) error {
 		for i := range swaps(t) {
 			if err := swap(sets[i%len(sets)], sets[(i+1)%len(sets)]); err != nil {
@@ -118,4 +111,20 @@ func TestSwapsUnderLoad(t *testing.T) {
 	if !tally.Clean() || tally.Reached == 0 || tally.Echoed == 0 {
 		t.Errorf("%s", tally)
 	}
+}
+
+// routeMarked is what rules of mode TPROXY need beside them.
+func routeMarked() error {
+	link, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer link.Close()
+	for _, f := range []rule.Family{rule.IPv4, rule.IPv6} {
+		r := apply.Routing{Family: f, Mark: capture.DefaultTProxyMark, Table: capture.DefaultTProxyTable}
+		if err := r.Add(link); err != nil {
+			return err
+		}
+	}
+	return nil
 }
