@@ -15,7 +15,7 @@ export SLUICE_CACHE
 PROGRAMS := sluiced sluice-agent sluice-init sluice-cni sluice
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # What the tests run on this host, by Debian package.
-PACKAGES := iptables iproute2 python3-pip
+PACKAGES := iptables nftables iproute2 python3-pip
 # The pinned Envoy, for tests that start it.
 ENVOY := $(SLUICE_CACHE)/envoy/1.40.0/envoy
 # Tests of the real cluster are run last, on their own.

@@ -3,6 +3,9 @@ package initcontainer
 import (
 	"context"
 	"fmt"
+	"slices"
+
+	"github.com/sluicemesh/sluice/internal/capture"
 
 	"github.com/sluicemesh/sluice/initcontainer/apply"
 	"github.com/sluicemesh/sluice/initcontainer/plan"
@@ -10,125 +13,90 @@ import (
 	"github.com/sluicemesh/sluice/initcontainer/verify"
 )
 
-// prepare sets up what rules need to be there before them: the routing of marked packets,
-// and on lo the address that the proxy calls the application from. Only IPv6 needs that.
-func (r *run) prepare(marked bool, want map[rule.Family]rule.Sets) error {
-	for _, f := range r.families {
-		if marked {
-			if err := r.routing(f).Add(); err != nil {
-				return err
-			}
-		}
-		if f == rule.IPv6 && !want[f].Empty() {
-			if err := apply.AddLoopback(plan.ProxySource(f)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+// around is what one family needs beside rules: the routing of marked packets, and on lo
+// the address that the proxy calls the application from. Only IPv6 needs that.
+type around struct {
+	routed  []apply.Routing
+	partial []apply.Routing // of which a half is there
+	onLo    bool
 }
 
-// retire removes what no rule needs any more.
-func (r *run) retire(marked bool, want map[rule.Family]rule.Sets) error {
-	for _, f := range r.families {
-		if !marked {
-			if err := r.routing(f).Remove(); err != nil {
-				return err
-			}
-		}
-		if f == rule.IPv6 && want[f].Empty() {
-			if err := apply.RemoveLoopback(plan.ProxySource(f)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// forget removes the routing that rules of an earlier run needed, with numbers of its own.
-// It comes after the last step that can fail otherwise: undoing does not bring it back.
-func (r *run) forget() error {
-	for _, f := range r.families {
-		for _, s := range r.stores() {
-			for _, mark := range s.before[f].Marks() {
-				found, err := apply.RoutingsOf(f, mark)
-				if err != nil {
-					return err
-				}
-				for _, old := range found {
-					if r.marked && old == r.routing(f) {
-						continue
-					}
-					if err := old.Remove(); err != nil {
-						return err
-					}
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// check proves that the kernel does what is wanted.
-func (r *run) check(ctx context.Context, target *store) error {
+// lookAround reads what there is. It needs to know what the stores hold.
+func (r *run) lookAround(f rule.Family) (a around, err error) {
+	// Other options, or another version, may have used another mark.
+	marks := []uint32{r.Capture.TProxyMark, capture.DefaultTProxyMark}
 	for _, s := range r.stores() {
-		held, err := s.Read(ctx)
-		if err != nil {
-			return fmt.Errorf("verify: %s: %w", s.name, err)
-		}
-		for _, f := range r.families {
-			if err := verify.Compare(r.goal(s, target)[f], held[f]); err != nil {
-				return err
-			}
-		}
+		marks = append(marks, s.before[f].Marks()...)
 	}
-	for _, f := range r.families {
-		if err := r.checkRouting(f); err != nil {
+	var tables []int
+	if r.marked || r.Options.CleanupOnly {
+		tables = []int{r.Capture.TProxyTable}
+	}
+	a.routed, a.partial, err = apply.Find(r.link, f, marks, tables)
+	a.onLo = f == rule.IPv6 && slices.Contains(r.found.OnLo, plan.ProxySource(f).Addr())
+	return a, err
+}
+
+// wantAround is what is to be there.
+func (r *run) wantAround(f rule.Family) around {
+	a := around{onLo: f == rule.IPv6 && !r.want[f].Empty()}
+	if r.marked {
+		a.routed = []apply.Routing{{Family: f, Mark: r.Capture.TProxyMark, Table: r.Capture.TProxyTable}}
+	}
+	return a
+}
+
+// add makes what is in a and not in there.
+func (r *run) add(f rule.Family, a, there around) error {
+	for _, routing := range a.routed {
+		if slices.Contains(there.routed, routing) {
+			continue
+		}
+		if err := routing.Add(r.link); err != nil {
 			return err
 		}
 	}
+	if a.onLo && !there.onLo {
+		return apply.AddLoopback(r.link, plan.ProxySource(f))
+	}
 	return nil
 }
 
-func (r *run) checkRouting(f rule.Family) error {
-	if !r.marked {
-		return nil
+// remove takes away what is in there and not in a.
+func (r *run) remove(f rule.Family, a, there around) error {
+	for _, routing := range slices.Concat(there.routed, there.partial) {
+		if slices.Contains(a.routed, routing) {
+			continue
+		}
+		if err := routing.Remove(r.link); err != nil {
+			return err
+		}
 	}
-	routing := r.routing(f)
-	in, err := routing.In()
-	if err != nil {
-		return fmt.Errorf("verify: %w", err)
+	if !a.onLo && there.onLo {
+		return apply.RemoveLoopback(r.link, plan.ProxySource(f))
 	}
-	if in {
-		return nil
-	}
-	return &verify.Mismatch{Differences: []string{
-		fmt.Sprintf("routing: missing rule or local route for packets with mark %d in table %d", routing.Mark, routing.Table),
-	}}
+	return nil
 }
 
 // undo brings back what the kernel held when the run began, whatever it holds now.
 func (r *run) undo(ctx context.Context) error {
-	marked := false
-	before := map[rule.Family]rule.Sets{}
 	for _, f := range r.families {
-		marked = marked || r.routed[f]
-		for _, s := range r.stores() {
-			if !s.before[f].Empty() {
-				before[f] = s.before[f]
-			}
+		if err := r.add(f, r.before[f], around{}); err != nil {
+			return fmt.Errorf("undo: %w", err)
 		}
-	}
-	if err := r.prepare(marked, before); err != nil {
-		return fmt.Errorf("undo: %w", err)
 	}
 	for _, s := range r.stores() {
 		if err := s.restore(ctx, r.families); err != nil {
 			return fmt.Errorf("undo: %s: %w", s.name, err)
 		}
 	}
-	if err := r.retire(marked, before); err != nil {
+	if err := r.native.Retire(ctx); err != nil {
 		return fmt.Errorf("undo: %w", err)
+	}
+	for _, f := range r.families {
+		if err := r.remove(f, r.before[f], r.wantAround(f)); err != nil {
+			return fmt.Errorf("undo: %w", err)
+		}
 	}
 	return nil
 }

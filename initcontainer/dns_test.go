@@ -1,17 +1,5 @@
 package initcontainer_test
 
-import (
-	"os"
-	"path/filepath"
-	"strings"
-	"testing"
-
-	"github.com/sluicemesh/sluice/initcontainer/netlab"
-)
-
-// agentPort stands, in queries, for the agent's listener.
-const agentPort = 15053
-
 // queries is where connections to port 53 go with DNS capture. The pod's resolv.conf lists
 // the remote addresses of both families.
 func queries() columns {
@@ -46,29 +34,35 @@ func queries() columns {
 	}
 }
 
-func TestQueries(t *testing.T) {
-	table := queries()
-	resolvers := filepath.Join(t.TempDir(), "resolv.conf")
-	text := "search svc.cluster.local\nnameserver " + netlab.Remote4 + "\nnameserver " + netlab.Remote6 + "\n"
-	if err := os.WriteFile(resolvers, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, backend := range backends(t) {
-		for i, args := range table.args {
-			t.Run(backend.name+"/"+args, func(t *testing.T) {
-				t.Parallel()
-				lab := netlab.New(t, true)
-				lab.Serve(t, []uint16{53, 8080, agentPort}, []uint16{53, 80})
-				lab.ServeProxy(t, 15001, 15006)
-				mustRunIn(t, lab, resolvers, backend.flag+" "+args)
-				for _, c := range table.conns {
-					want := strings.Fields(c.want)[i]
-					c.check(t, places{lab.Pod, lab.Peer}, want, true, ipv4Names())
-					if !c.only4 {
-						c.check(t, places{lab.Pod, lab.Peer}, want, true, ipv6Names())
-					}
-				}
-			})
-		}
+// datagrams is where UDP goes: nowhere but to the agent, and only queries. That an answer
+// arrives also tells that the zones of connection tracking fit.
+func datagrams() columns {
+	const all = "--redirect-dns --capture-all-dns "
+	return columns{
+		args: []string{
+			"-i * -b * -d 15090,15021,15020",
+			"-i * -b * " + all,
+			"-i * -b * --redirect-dns",
+			"-i * -o 53 " + all,
+			"-m TPROXY -i * -b * --redirect-dns",
+			"-i * -k net1 ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE=888 " + all,
+		},
+		conns: []connection{
+			{udp: true, name: "app to a listed server", owner: app, dst: "REMOTE:53", want: "remote 15053 15053 remote 15053 15053"},
+			{udp: true, name: "app to another server", owner: app, dst: "ANOTHER:53", want: "remote 15053 remote remote remote 15053"},
+			{udp: true, name: "app to a server in its pod", owner: app, dst: "POD:53", want: "53 15053 53 53 53 15053"},
+			{udp: true, name: "app to localhost", owner: app, dst: "LOCAL:53", want: "53 15053 53 53 53 15053"},
+			{udp: true, name: "app to another loopback", owner: app, dst: "127.0.0.53:53", want: "53 15053 53 53 53 15053", only4: true},
+			{udp: true, name: "app elsewhere", owner: app, dst: "REMOTE:80", want: "remote remote remote remote remote remote"},
+			{udp: true, name: "app to its pod elsewhere", owner: app, dst: "POD:8080", want: "8080 8080 8080 8080 8080 8080"},
+			{udp: true, name: "proxy to a listed server", owner: proxy, dst: "REMOTE:53", want: "remote remote remote remote remote remote"},
+			{udp: true, name: "uid to a server in its pod", owner: uidOnly, dst: "POD:53", want: "53 53 53 53 53 53"},
+			{udp: true, name: "gid to localhost", owner: gidOnly, dst: "LOCAL:53", want: "53 53 53 53 53 53"},
+			{udp: true, name: "proxy to its pod elsewhere", owner: proxy, dst: "POD:8080", want: "8080 8080 8080 8080 8080 8080"},
+			{udp: true, name: "member to a listed server", owner: member, dst: "REMOTE:53", want: "remote 15053 15053 remote 15053 remote"},
+			{udp: true, name: "peer to a server in the pod", from: fromPeer, dst: "POD:53", want: "53 53 53 53 53 53"},
+			{udp: true, name: "peer to app", from: fromPeer, dst: "POD:8080", want: "8080 8080 8080 8080 8080 8080"},
+			{udp: true, name: "guest to a server", from: fromGuest, dst: "REMOTE:53", want: "remote remote remote remote remote remote"},
+		},
 	}
 }

@@ -9,10 +9,14 @@ package initcontainer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"runtime"
 	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/sluicemesh/sluice/internal/capture"
 
@@ -38,8 +42,10 @@ type Config struct {
 // without a moment in between. Rules of others stay as they are.
 //
 // On an error what was there before is there again: in a new pod, nothing. The error is a
-// *verify.Mismatch when the kernel took the rules but holds something else. Afterwards
-// the rules stay; nothing keeps running.
+// *verify.Mismatch when the kernel took the rules but holds something else, and a
+// *verify.Disproof when it holds them and some packet goes elsewhere. Afterwards the rules
+// stay; nothing keeps running. Killed at any moment, it leaves the old rules in force or the
+// new, or both, and the next run repairs that.
 //
 // With Options.SkipApply no rule is read or written. With Options.Validate the rules in
 // force, then another program's, must capture a connection; the error is a
@@ -62,7 +68,12 @@ func (c Config) here(ctx context.Context) error {
 	}
 	c = c.completed()
 	start := time.Now()
-	families, err := host.ReadFamilies()
+	link, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("ask the kernel for addresses and routes: %w", err)
+	}
+	defer link.Close()
+	families, err := host.ReadFamilies(link)
 	if err != nil {
 		return err
 	}
@@ -73,7 +84,7 @@ func (c Config) here(ctx context.Context) error {
 		return c.print(families)
 	}
 	if !c.Options.SkipApply {
-		if err := c.load(ctx, families); err != nil {
+		if err := c.load(ctx, link, families); err != nil {
 			return err
 		}
 	}

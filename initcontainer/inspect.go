@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
 	"runtime"
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/sluicemesh/sluice/initcontainer/host"
 	"github.com/sluicemesh/sluice/initcontainer/packet"
@@ -36,7 +36,7 @@ func (f Finding) Proven() bool { return f.Disproof == nil && f.Routing == nil }
 func Verify(ctx context.Context, c Config) (found []Finding, err error) {
 	err = c.inspect(ctx, func(r *run) error {
 		for _, f := range r.families {
-			l, err := r.inForce(ctx, f)
+			l, err := r.listing(ctx, f)
 			if err != nil {
 				return err
 			}
@@ -48,7 +48,7 @@ func Verify(ctx context.Context, c Config) (found []Finding, err error) {
 				return err
 			}
 			var lacks *verify.Mismatch
-			if one.Routing = r.checkRouting(f); one.Routing != nil && !errors.As(one.Routing, &lacks) {
+			if one.Routing = r.checkAround(f); one.Routing != nil && !errors.As(one.Routing, &lacks) {
 				return one.Routing
 			}
 			found = append(found, one)
@@ -63,7 +63,7 @@ func Verify(ctx context.Context, c Config) (found []Finding, err error) {
 // routes give.
 func Trace(ctx context.Context, c Config, p packet.Packet) (out verify.Tracing, err error) {
 	err = c.inspect(ctx, func(r *run) error {
-		p, err := routed(p)
+		p, err := r.routed(p)
 		if err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func Trace(ctx context.Context, c Config, p packet.Packet) (out verify.Tracing, 
 		if p.Destination.Is6() {
 			f = rule.IPv6
 		}
-		l, err := r.inForce(ctx, f)
+		l, err := r.listing(ctx, f)
 		if err == nil {
 			out = verify.Trace(r.Capture, f, l, p)
 		}
@@ -88,18 +88,21 @@ func (c Config) inspect(ctx context.Context, ask func(*run) error) error {
 		if err := c.Capture.Validate(); err != nil {
 			return err
 		}
-		families, err := host.ReadFamilies()
+		link, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+		if err != nil {
+			return fmt.Errorf("ask the kernel for addresses and routes: %w", err)
+		}
+		defer link.Close()
+		families, err := host.ReadFamilies(link)
 		if err != nil {
 			return err
 		}
-		r := &run{Config: c.completed(), families: []rule.Family{rule.IPv4}, want: map[rule.Family]rule.Sets{}, routed: map[rule.Family]bool{}}
+		r := &run{Config: c.completed(), link: link, found: families, families: []rule.Family{rule.IPv4}}
 		if families.IPv6 || families.IPv6Enabled {
 			r.families = append(r.families, rule.IPv6)
 		}
 		for _, f := range r.families {
-			p := r.wanted(f)
-			r.want[f] = p.Rules
-			r.marked = r.marked || p.RouteMarked
+			r.marked = r.marked || r.wanted(f).RouteMarked
 		}
 		if err := r.open(ctx); err != nil {
 			return err
@@ -110,23 +113,6 @@ func (c Config) inspect(ctx context.Context, ask func(*run) error) error {
 		return host.Within(file, here)
 	}
 	return here()
-}
-
-// inForce is everything that packets of a family meet.
-func (r *run) inForce(ctx context.Context, f rule.Family) (rule.Listing, error) {
-	all := rule.Listing{Rules: map[rule.Place][]rule.Rule{}}
-	for _, s := range r.stores() {
-		if s.name == rule.IPTablesNft {
-			continue // is in nf_tables, of which the native backend lists all
-		}
-		l, err := s.Listing(ctx, f)
-		if err != nil {
-			return all, fmt.Errorf("%s: %w", s.name, err)
-		}
-		all.Bases = append(all.Bases, l.Bases...)
-		maps.Copy(all.Rules, l.Rules)
-	}
-	return all, nil
 }
 
 // owned counts the rules of interception.
@@ -143,15 +129,15 @@ func owned(l rule.Listing) int {
 }
 
 // routed fills in what the pod's routes say of a packet.
-func routed(p packet.Packet) (packet.Packet, error) {
+func (r *run) routed(p packet.Packet) (packet.Packet, error) {
 	if p.In != "" || p.Out != "" && p.Source.IsValid() {
 		return p, nil
 	}
-	routes, err := netlink.RouteGet(net.IP(p.Destination.AsSlice()))
+	routes, err := r.link.RouteGet(net.IP(p.Destination.AsSlice()))
 	if err != nil || len(routes) == 0 {
 		return p, fmt.Errorf("route to %s: %w", p.Destination, errors.Join(err, errors.New("name the interface with --out and the source with --from")))
 	}
-	link, err := netlink.LinkByIndex(routes[0].LinkIndex)
+	link, err := r.link.LinkByIndex(routes[0].LinkIndex)
 	if err != nil {
 		return p, fmt.Errorf("route to %s: %w", p.Destination, err)
 	}

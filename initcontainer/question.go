@@ -41,7 +41,7 @@ func NewQuestion(args []string) (q Question, rest []string, ok bool, err error) 
 	q.flags.BoolVar(&q.JSON, "json", false, "answer in JSON")
 	if q.Verb == "trace" {
 		q.flags.StringVar(&q.to, "to", "", "destination, ADDRESS:PORT")
-		q.flags.StringVar(&q.from, "from", "", "source, ADDRESS or ADDRESS:PORT; empty for what the routes say")
+		q.flags.StringVar(&q.from, "from", "", "source, ADDRESS or ADDRESS:PORT; empty for what the routes say, or any where it arrives")
 		q.flags.StringVar(&q.in, "in", "", "interface by which it arrives; empty for a packet that the pod sends")
 		q.flags.StringVar(&q.out, "out", "", "interface by which it leaves; empty for what the routes say")
 		q.flags.BoolVar(&q.udp, "udp", false, "a UDP packet, else TCP")
@@ -105,11 +105,15 @@ func (q Question) described() (packet.Packet, error) {
 		return p, errors.New("--in and --out: a packet arrives by one interface, or is sent by one")
 	case p.In == packet.Lo:
 		return p, errors.New("--in lo: what arrives by lo was sent by the pod; leave --in out")
-	case p.In != "" && !p.Source.IsValid():
-		return p, errors.New("--in: name the sender's address with --from")
+	case p.In == "":
+		return p, nil
 	}
-	if p.In != "" {
-		p.UID, p.GID = packet.Nobody, packet.Nobody
+	p.UID, p.GID = packet.Nobody, packet.Nobody
+	if !p.Source.IsValid() { // some address outside
+		p.Source = netip.MustParseAddr("192.0.2.7")
+		if p.Destination.Is6() {
+			p.Source = netip.MustParseAddr("2001:db8::7")
+		}
 	}
 	return p, nil
 }

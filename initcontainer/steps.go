@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/sluicemesh/sluice/initcontainer/apply"
+	"github.com/vishvananda/netlink"
+
+	"github.com/sluicemesh/sluice/initcontainer/apply/nft"
 	"github.com/sluicemesh/sluice/initcontainer/host"
 	"github.com/sluicemesh/sluice/initcontainer/plan"
 	"github.com/sluicemesh/sluice/initcontainer/rule"
@@ -17,7 +19,8 @@ import (
 type kernel interface {
 	// Read lists what is the interception's. A family without any has an empty entry or none.
 	Read(context.Context) (map[rule.Family]rule.Sets, error)
-	// Listing is everything that packets of a family meet, of all backends with rules here.
+	// Listing is everything that packets of a family meet in the backend's part of the
+	// kernel, rules of others included.
 	Listing(context.Context, rule.Family) (rule.Listing, error)
 	// Swap turns from, which must be what Read gave, into to. Whatever both capture is
 	// captured, or dropped, at each moment. On an error it may have done a part.
@@ -50,7 +53,10 @@ type run struct {
 	families []rule.Family
 	want     map[rule.Family]rule.Sets
 	marked   bool // packets with the mark of TPROXY are to be routed to this host
-	routed   map[rule.Family]bool
+	before   map[rule.Family]around
+	link     *netlink.Handle // of the namespace
+	native   *nft.Kernel     // all of nf_tables, whoever writes the rules
+	found    host.Families
 	// targets are the stores that may take the rules, in order of preference; others are
 	// looked at since rules in two places would add up.
 	targets, others []*store
@@ -60,19 +66,20 @@ type run struct {
 // load makes the kernel hold what is wanted. IPv4 is always captured. IPv6 is too wherever
 // lo takes such addresses, but only for a pod that has one of its own is it an error that
 // this is not possible.
-func (c Config) load(ctx context.Context, families host.Families) error {
+func (c Config) load(ctx context.Context, link *netlink.Handle, families host.Families) error {
 	if c.captures() && plan.IgnoresGuests(c.Capture) {
 		c.Log.Warn("what enters by virtual interfaces is not captured: no outbound range or port is", "interfaces", c.Capture.VirtualInterfaces)
 	}
-	list := []rule.Family{rule.IPv4}
+	r := run{Config: c, link: link, found: families, families: []rule.Family{rule.IPv4}}
 	if families.IPv6 || families.IPv6Enabled {
-		list = append(list, rule.IPv6)
+		r.families = append(r.families, rule.IPv6)
 	}
-	err := c.loadFamilies(ctx, list)
-	if err == nil || families.IPv6 || len(list) == 1 || final(ctx, err) {
+	err := r.do(ctx)
+	if err == nil || families.IPv6 || len(r.families) == 1 || final(ctx, err) {
 		return err
 	}
-	if c.loadFamilies(ctx, list[:1]) != nil {
+	only4 := run{Config: c, link: link, found: families, families: r.families[:1]}
+	if only4.do(ctx) != nil {
 		return err
 	}
 	c.Log.Warn("IPv6 is not captured; the pod has no IPv6 address", "error", err)
@@ -82,28 +89,27 @@ func (c Config) load(ctx context.Context, families host.Families) error {
 // final reports whether another attempt can only end alike.
 func final(ctx context.Context, err error) bool {
 	var mismatch *verify.Mismatch
-	return ctx.Err() != nil || errors.As(err, &mismatch)
+	var disproof *verify.Disproof
+	return ctx.Err() != nil || errors.As(err, &mismatch) || errors.As(err, &disproof)
 }
 
-func (c Config) loadFamilies(ctx context.Context, families []rule.Family) error {
-	r := run{Config: c, families: families, want: map[rule.Family]rule.Sets{}, routed: map[rule.Family]bool{}}
-	for _, f := range families {
-		p := c.wanted(f)
+func (r *run) do(ctx context.Context) error {
+	r.want, r.before = map[rule.Family]rule.Sets{}, map[rule.Family]around{}
+	for _, f := range r.families {
+		p := r.wanted(f)
 		r.want[f] = p.Rules
 		r.marked = r.marked || p.RouteMarked
-		var err error
-		if r.routed[f], err = r.routing(f).In(); err != nil {
-			return err
-		}
 	}
 	if err := r.open(ctx); err != nil {
 		return err
 	}
+	for _, f := range r.families {
+		var err error
+		if r.before[f], err = r.lookAround(f); err != nil {
+			return err
+		}
+	}
 	return r.apply(ctx)
-}
-
-func (r *run) routing(f rule.Family) apply.Routing {
-	return apply.Routing{Family: f, Mark: r.Capture.TProxyMark, Table: r.Capture.TProxyTable}
 }
 
 // apply tries the targets until one holds what is wanted, which it proves by reading the
@@ -115,7 +121,11 @@ func (r *run) apply(ctx context.Context) error {
 	} else if len(targets) == 0 {
 		return fmt.Errorf("no usable backend: %w", errors.Join(r.problems...))
 	}
-	if r.done(targets[0]) {
+	retired, err := r.native.Retired(ctx)
+	if err != nil {
+		return err
+	}
+	if !retired && r.done(targets[0]) {
 		for _, f := range r.families {
 			r.Log.Info("nothing to change", "family", f)
 		}
@@ -158,14 +168,20 @@ func (r *run) doneFor(f rule.Family, target *store) bool {
 			return false
 		}
 	}
-	return r.routed[f] == r.marked
+	want, there := r.wantAround(f), r.before[f]
+	return slices.Equal(want.routed, there.routed) && len(there.partial) == 0 && want.onLo == there.onLo
 }
 
 // attempt loads what is wanted into target and empties all other stores, in this order:
 // two captures of one packet agree, none would be a leak. Marked packets are routed before
 // the first is marked and until the last is.
 func (r *run) attempt(ctx context.Context, target *store) error {
-	if err := r.prepare(r.marked, r.want); err != nil {
+	for _, f := range r.families {
+		if err := r.add(f, r.wantAround(f), r.before[f]); err != nil {
+			return err
+		}
+	}
+	if err := r.makeTables(ctx, target); err != nil {
 		return err
 	}
 	stores := r.stores()
@@ -178,17 +194,37 @@ func (r *run) attempt(ctx context.Context, target *store) error {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
-	if err := r.retire(r.marked, r.want); err != nil {
+	// From here on not everything can be undone: only what nobody needs any more goes.
+	if err := r.native.Retire(ctx); err != nil {
 		return err
+	}
+	for _, f := range r.families {
+		if err := r.remove(f, r.wantAround(f), r.before[f]); err != nil {
+			return err
+		}
 	}
 	if err := r.check(ctx, target); err != nil {
 		return err
 	}
-	if err := r.forget(); err != nil {
-		return err
-	}
 	r.report(target)
 	return nil
+}
+
+// makeTables makes the tables that iptables would make by itself, so that the run that
+// empties them knows which were not there before.
+func (r *run) makeTables(ctx context.Context, target *store) error {
+	if target == nil || target.name != rule.IPTablesNft {
+		return nil
+	}
+	tables := map[rule.Family][]rule.Table{}
+	for _, f := range r.families {
+		for _, t := range rule.Tables() {
+			if !r.want[f][t].Empty() {
+				tables[f] = append(tables[f], t)
+			}
+		}
+	}
+	return r.native.MakeTables(ctx, tables)
 }
 
 // later orders what holds before what does not.

@@ -1,7 +1,6 @@
 package initcontainer_test
 
 import (
-	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -15,7 +14,7 @@ import (
 const (
 	fromPod = iota
 	fromPeer
-	fromGuest // only where the columns have a link
+	fromGuest
 )
 
 var (
@@ -37,17 +36,17 @@ type connection struct {
 	dst   string
 	want  string // one word for each column
 	only4 bool
+	udp   bool
 }
 
 type columns struct {
 	args  []string // the settings of each column; words with "=" are variables
-	link  string   // a further interface of the pod
 	conns []connection
 }
 
-// matrix is what Istio's rules do (seen in the kernel), with one difference: a process
+// observed is what Istio's rules do (seen in the kernel), with one difference: a process
 // with only the proxy's group is the proxy, so its calls to the pod itself are captured.
-func matrix() columns {
+func observed() columns {
 	return columns{
 		args: []string{
 			"-i * -b * -d 15090,15021,15020",
@@ -83,9 +82,9 @@ func matrix() columns {
 	}
 }
 
-// options is what the remaining options do, each beside others it must win against or
+// winners is what the remaining options do, each beside others it must win against or
 // yield to.
-func options() columns {
+func winners() columns {
 	return columns{
 		args: []string{
 			"-i * -x 8.8.8.8/24,2001:4860:4860::8888/64 -q 32000 -b * -d 8080,22",
@@ -158,7 +157,6 @@ func owners() columns {
 // interface net1.
 func links() columns {
 	return columns{
-		link: "net1",
 		args: []string{
 			"-i * -b * -c net1",
 			"-i * -b * -k net1",
@@ -183,39 +181,46 @@ func links() columns {
 }
 
 func TestVerdicts(t *testing.T) {
-	tables := map[string]columns{
-		"matrix": matrix(), "options": options(), "diversions": diversions(), "owners": owners(), "links": links(),
-	}
+	tables := []columns{observed(), winners(), diversions(), owners(), links(), queries(), datagrams()}
 	for _, backend := range backends(t) {
-		for name, table := range tables {
-			for i, args := range table.args {
-				t.Run(backend.name+"/"+name+"/"+args, func(t *testing.T) {
-					t.Parallel() // most of the time goes into making and removing namespaces
-					lab := netlab.New(t, true)
-					lab.Serve(t, []uint16{22, 8080, 15008, 15020, 15090}, []uint16{53, 80, 32000})
-					lab.ServeProxy(t, 15001, 15006, 15011, 15016)
-					place := places{lab.Pod, lab.Peer}
-					if table.link != "" {
-						place = append(place, lab.Attach(t, table.link, 80))
+		t.Run(backend.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPod(t)
+			for _, table := range tables {
+				for i, args := range table.args {
+					if r := p.become(t, backend.flag+" "+args); r.err != nil {
+						t.Fatalf("%s: %v", args, r.err)
 					}
-					mustRun(t, lab, backend.flag+" "+args)
-					for _, c := range table.conns {
-						want := strings.Fields(c.want)[i]
-						// Without rules the kernel tracks no connection and knows no original destination.
-						tracked := args != "-m NONE"
-						c.check(t, place, want, tracked, ipv4Names())
-						if !c.only4 {
-							c.check(t, place, want, tracked, ipv6Names())
-						}
-					}
-				})
+					p.checkColumn(t, table, i)
+				}
 			}
-		}
+		})
 	}
 }
 
-// places are the namespaces of fromPod and the rest.
-type places []netns.NsHandle
+// checkColumn makes the calls of a table under the settings of its column i.
+func (p pod) checkColumn(t *testing.T, table columns, i int) {
+	t.Helper()
+	var conns []connection
+	var calls []netlab.Call
+	for _, c := range table.conns {
+		conns, calls = append(conns, c), append(calls, c.call(p.at, ipv4Names()))
+		if !c.only4 {
+			conns, calls = append(conns, c), append(calls, c.call(p.at, ipv6Names()))
+		}
+	}
+	// Without rules the kernel tracks no connection and knows no original destination.
+	tracked := table.args[i] != "-m NONE"
+	for n, got := range p.Try(calls...) {
+		want, to := strings.Fields(conns[n].want)[i], calls[n].To.String()
+		if got.Listener != want {
+			t.Errorf("%s: %s (%s): reached %s, want %s", table.args[i], conns[n].name, to, got.Listener, want)
+		}
+		if tracked && !calls[n].UDP && want != "refused" && want != "remote" && want != "guest" && got.Meant != to {
+			t.Errorf("%s: %s (%s): original destination %s", table.args[i], conns[n].name, to, got.Meant)
+		}
+	}
+}
 
 // TestProxySourceIPv6 is the row of the matrix that needs an address on lo: there while
 // there are rules, gone after.
@@ -236,32 +241,13 @@ func TestProxySourceIPv6(t *testing.T) {
 	}
 }
 
-// dial connects once.
-func (c connection) dial(place places, names *strings.Replacer) (netip.AddrPort, netlab.Reached) {
-	var src netip.Addr
+// call is the connection as a lab makes it. at is the namespace of fromPod and the rest.
+func (c connection) call(at func(from int) netns.NsHandle, names *strings.Replacer) netlab.Call {
+	call := netlab.Call{At: at(c.from), Owner: c.owner, UDP: c.udp, To: netip.MustParseAddrPort(names.Replace(c.dst))}
 	if c.src != "" {
-		src = netip.MustParseAddr(c.src)
+		call.From = netip.AddrPortFrom(netip.MustParseAddr(c.src), 0)
 	}
-	dst := netip.MustParseAddrPort(names.Replace(c.dst))
-	return dst, netlab.Dial(place[c.from], c.owner, src, dst)
-}
-
-// reached is what one connection comes to, as text.
-func (c connection) reached(place places, names *strings.Replacer) string {
-	_, got := c.dial(place, names)
-	return fmt.Sprintf("%s from %s", got.Listener, got.From)
-}
-
-// check dials once and compares who answered and which destination they were told.
-func (c connection) check(t *testing.T, place places, want string, tracked bool, names *strings.Replacer) {
-	t.Helper()
-	dst, got := c.dial(place, names)
-	if got.Listener != want {
-		t.Errorf("%s (%s): reached %s, want %s", c.name, dst, got.Listener, want)
-	}
-	if tracked && want != "refused" && want != "remote" && want != "guest" && got.Meant != dst.String() {
-		t.Errorf("%s (%s): original destination %s", c.name, dst, got.Meant)
-	}
+	return call
 }
 
 func ipv4Names() *strings.Replacer {

@@ -1,17 +1,16 @@
-// Package host looks at the network namespace and the image: which address families the
-// pod has, and which iptables programs can write the rules.
-//
-// It only reads. (Istio probes with a rule that it adds and removes; a namespace in use
-// must not be changed to find out about it.) It runs programs and reads /proc and netlink.
 package host
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 
 	"github.com/vishvananda/netlink"
 )
+
+// LoIndex is the number of interface lo in every network namespace.
+const LoIndex = 1
 
 // Families says which addresses the network namespace of the calling thread has.
 type Families struct {
@@ -20,27 +19,29 @@ type Families struct {
 	// IPv6Enabled says that lo takes IPv6 addresses. A pod without an IPv6 address of its
 	// own can still reach itself, and may be given one later.
 	IPv6Enabled bool
+	OnLo        []netip.Addr // the addresses of lo, of both families
 }
 
 // None reports that the pod has no address at all, which is never right for a pod.
 func (f Families) None() bool { return !f.IPv4 && !f.IPv6 }
 
-// ReadFamilies reads the addresses of all interfaces but lo, of the calling thread's
-// namespace. Addresses on lo say nothing of traffic with others, and one is our own.
-func ReadFamilies() (Families, error) {
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return Families{}, fmt.Errorf("find interface lo: %w", err)
-	}
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+// ReadFamilies reads the addresses of all interfaces of the namespace that h was made in,
+// which must be the calling thread's.
+func ReadFamilies(h *netlink.Handle) (Families, error) {
+	addrs, err := h.AddrList(nil, netlink.FAMILY_ALL)
 	if err != nil {
 		return Families{}, fmt.Errorf("list interface addresses: %w", err)
 	}
 	var f Families
 	for _, a := range addrs {
+		ip, _ := netip.AddrFromSlice(a.IP)
+		ip = ip.Unmap()
 		switch {
-		case a.LinkIndex == lo.Attrs().Index, !a.IP.IsGlobalUnicast():
-		case a.IP.To4() != nil:
+		// Addresses on lo say nothing of traffic with others, and one is our own.
+		case a.LinkIndex == LoIndex:
+			f.OnLo = append(f.OnLo, ip)
+		case !ip.IsGlobalUnicast():
+		case ip.Is4():
 			f.IPv4 = true
 		default:
 			f.IPv6 = true

@@ -1,12 +1,15 @@
 package host
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/sluicemesh/sluice/initcontainer/netlab"
 	"github.com/sluicemesh/sluice/initcontainer/rule"
@@ -104,40 +107,48 @@ func TestLegacyInUse(t *testing.T) {
 func TestReadFamilies(t *testing.T) {
 	dual, only4, none := netlab.New(t, true), netlab.New(t, false), netlab.New(t, false)
 	none.DropAddress(t, netlab.Pod4+"/24")
+	lo := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")}
 	tests := []struct {
 		name string
 		lab  *netlab.Lab
 		want Families
 	}{
-		{"dual stack", dual, Families{IPv4: true, IPv6: true, IPv6Enabled: true}},
-		{"link-local IPv6 only", only4, Families{IPv4: true, IPv6Enabled: true}},
-		{"none", none, Families{IPv6Enabled: true}},
+		{"dual stack", dual, Families{IPv4: true, IPv6: true, IPv6Enabled: true, OnLo: lo}},
+		{"link-local IPv6 only", only4, Families{IPv4: true, IPv6Enabled: true, OnLo: lo}},
+		{"none", none, Families{IPv6Enabled: true, OnLo: lo}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var got Families
-			if err := netlab.In(tt.lab.Pod, func() (err error) {
-				got, err = ReadFamilies()
-				return err
-			}); err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
+			got := families(t, tt.lab)
+			if diff := cmp.Diff(tt.want, got, cmp.Comparer(equalAddrs)); diff != "" {
 				t.Errorf("families (-want +got):\n%s", diff)
 			}
 		})
 	}
 	t.Run("IPv6 switched off", func(t *testing.T) {
 		only4.DisableIPv6(t)
-		var got Families
-		if err := netlab.In(only4.Pod, func() (err error) {
-			got, err = ReadFamilies()
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(Families{IPv4: true}, got); diff != "" {
+		got := families(t, only4)
+		if diff := cmp.Diff(Families{IPv4: true, OnLo: lo[:1]}, got, cmp.Comparer(equalAddrs)); diff != "" {
 			t.Errorf("families (-want +got):\n%s", diff)
 		}
 	})
 }
+
+func families(t *testing.T, lab *netlab.Lab) (got Families) {
+	t.Helper()
+	err := netlab.In(lab.Pod, func() error {
+		h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		got, err = ReadFamilies(h)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func equalAddrs(a, b netip.Addr) bool { return a == b }

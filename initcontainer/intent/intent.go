@@ -58,7 +58,10 @@ func (w *Wish) ofSent(p packet.View) packet.Outcome {
 // client's address and marks that. The connection keeps the mark and gives it to the
 // answers, which are routed to this host by it: the client's address is not of this host.
 func (w *Wish) bookkeeping(p packet.View, out *packet.Outcome) {
-	inbound := w.tproxy && p.Is(&w.tcp) && !p.Is(&w.invalid)
+	if !w.tproxy {
+		return
+	}
+	inbound := p.Is(&w.tcp) && !p.Is(&w.invalid)
 	marked := p.Is(&w.bearsMark)
 	out.Inbound = p.Is(&w.ofInbound) || inbound && marked
 	switch {
@@ -148,7 +151,7 @@ func (w *Wish) destination(p packet.View) packet.Outcome {
 // ofArrived is what is wanted for what reaches the pod from elsewhere.
 func (w *Wish) ofArrived(p packet.View) packet.Outcome {
 	out := w.inbound(p)
-	out.Inbound = p.Is(&w.ofInbound)
+	out.Inbound = w.tproxy && p.Is(&w.ofInbound)
 	return out
 }
 

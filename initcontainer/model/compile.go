@@ -145,7 +145,10 @@ func setsOf(m rule.Match, b rule.Backend) (sets []packet.Set, ok bool) {
 		s = packet.LeavesBy(m.Value)
 	case rule.Protocol:
 		s, ok = protocol(m.Value)
-		if !ok {
+		switch {
+		case !ok && m.Not:
+			return nil, false
+		case !ok: // some of those that are neither TCP nor UDP
 			return []packet.Set{packet.Carrying(packet.Other)}, false
 		}
 	case rule.SourcePort, rule.DestPort, rule.OwnerUID, rule.OwnerGID, rule.PacketMark, rule.ConnMark:

@@ -26,7 +26,7 @@ import (
 // Routing is what of the host's routing interception depends on.
 type Routing struct {
 	Mark   uint32 // packets that bear it belong to interception's inbound connections
-	Marked bool   // they are routed to this host whatever their destination
+	Marked bool   // they are routed to this host whatever their destination; else marks do not matter
 }
 
 // Model is the rules of one family in the form in which packets walk through them. It is

@@ -211,7 +211,7 @@ func (x *explorer) split(s *state, b packet.Bits, yield func(s *state, in bool))
 // end yields s as a way.
 func (x *explorer) end(s *state) {
 	f := x.model.fixed
-	if s.verdict == packet.Dropped || s.verdict == packet.Taken {
+	if s.verdict == packet.Dropped || s.verdict == packet.Taken || !x.model.routing.Marked {
 		x.give(s, packet.Outcome{})
 		return
 	}

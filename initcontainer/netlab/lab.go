@@ -272,3 +272,9 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// ForgetConnections empties the pod's table of tracked connections.
+func (l *Lab) ForgetConnections(t testing.TB) {
+	t.Helper()
+	must(t, In(l.Pod, func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) }))
+}

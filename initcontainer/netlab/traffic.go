@@ -1,17 +1,20 @@
 package netlab
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
-// patience bounds each step of one call, in seconds; reached only where packets are lost.
-const patience = 2
+// patience bounds each step of a call where the call does not; reached only where packets
+// are lost.
+const patience = 2 * time.Second
 
 // Call is a connection, or a datagram that wants an answer.
 type Call struct {
@@ -21,6 +24,8 @@ type Call struct {
 	From  netip.AddrPort // bound to; the zero value, or port 0, leaves the choice to the kernel
 	To    netip.AddrPort
 	Mark  int // packet mark; not 0: From need not be an address of the host
+	// Patience bounds each step; 0 is long enough for a busy machine.
+	Patience time.Duration
 }
 
 // Reached is where a call ended up.
@@ -138,7 +143,7 @@ func (c Call) open() (int, error) {
 }
 
 func (c Call) connect(fd int) error {
-	limit := unix.Timeval{Sec: patience}
+	limit := unix.NsecToTimeval(int64(cmp.Or(c.Patience, patience)))
 	err := errors.Join(
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit),
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit),

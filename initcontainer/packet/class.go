@@ -106,7 +106,8 @@ func (c Class) Narrow(sets ...Set) Class {
 	return c
 }
 
-// Possible is the packets that there can be, in classes that do not overlap; marks tells
+// Possible is the packets that there can be, in classes that do not overlap, those of most
+// interest first; marks tells
 // whether marks matter, else packets are taken to have none. In family f:
 //   - A packet is sent by a process, with a user and a group, by the kernel, with neither, or
 //     it arrived by an interface that is not lo; the latter bears no mark yet, as
@@ -121,11 +122,11 @@ func (s *Space) Possible(f rule.Family, marks bool, reserved uint32) []Class {
 	sent, plain, unmarked := ArrivedBy(""), Marked(0), OfMarked(0)
 	lo, loopback := LeavesBy(Lo), Loopback(f)
 	who := [][]Set{
-		{sent, user, group, lo},
 		{sent, user, group, LeavesBy("", Lo).Not(), loopback.Not()},
-		{sent, nobody, noGroup, lo},
-		{sent, nobody, noGroup, LeavesBy("", Lo).Not(), loopback.Not()},
 		{LeavesBy(""), ArrivedBy("", Lo).Not(), nobody, noGroup, plain},
+		{sent, user, group, lo},
+		{sent, nobody, noGroup, LeavesBy("", Lo).Not(), loopback.Not()},
+		{sent, nobody, noGroup, lo},
 	}
 	state := [][]Set{
 		{InState(New, Related, Invalid), unmarked},

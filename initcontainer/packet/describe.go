@@ -105,7 +105,11 @@ func addresses(own bool) []point {
 func (c Class) String() string {
 	var words []string
 	add := func(before string, of Property) {
-		if text := c.describe(of); text != "" {
+		text := c.describe(of)
+		if text == "0" && (of == Mark || of == ConnMark) {
+			return // that there is no mark goes without saying
+		}
+		if text != "" {
 			words = append(words, before+text)
 		}
 	}

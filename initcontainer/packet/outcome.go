@@ -29,8 +29,8 @@ const (
 type Outcome struct {
 	Verdict Verdict
 	Port    uint16  // of Redirected and Diverted
-	Bearing Bearing // when the packet leaves, or reaches a socket; not of dropped ones
-	Inbound bool    // its connection bears the mark of inbound ones; not of dropped ones
+	Bearing Bearing // when the packet leaves, or reaches a socket; only with TPROXY
+	Inbound bool    // its connection bears the mark of inbound ones; only with TPROXY
 	Zone    uint16  // conntrack zone in which its connection is looked up
 	Because string  // of a wish: why, in a few words for people
 }

@@ -1,7 +1,6 @@
 package rule
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -155,8 +154,29 @@ func (m Match) words(protocol string) []string {
 	return append(out, m.Value)
 }
 
-func sorted(ms []Match) []Match {
-	return slices.SortedFunc(slices.Values(ms), func(a, b Match) int {
-		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Value, b.Value))
-	})
+// sameMatches reports whether a and b are the same conditions, in any order. Rules are
+// compared in the hot path of the init container, so it makes nothing.
+func sameMatches(a, b []Match) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	if slices.Equal(a, b) {
+		return true
+	}
+	for _, m := range a {
+		if count(a, m) != count(b, m) {
+			return false
+		}
+	}
+	return true
+}
+
+func count(ms []Match, m Match) int {
+	n := 0
+	for _, x := range ms {
+		if x == m {
+			n++
+		}
+	}
+	return n
 }

@@ -6,7 +6,6 @@
 package rule
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -123,7 +122,7 @@ func (r Rule) String() string { return "-A " + string(r.Chain) + " " + r.Spec() 
 // reason. The order in which matches are written does not count.
 func (r Rule) Equal(o Rule) bool {
 	return r.Chain == o.Chain && r.Target == o.Target && r.Why == o.Why &&
-		slices.Equal(sorted(r.Match), sorted(o.Match))
+		sameMatches(r.Match, o.Match)
 }
 
 // Owned reports whether the rule is one of the interception's, wherever it stands: in a

@@ -49,7 +49,7 @@ func walk(sets rule.Sets, c capture.Config, nft bool, p packet.Packet) packet.Ou
 			w.hook(rule.Prerouting)
 		}
 	}
-	if w.out.Verdict != packet.Dropped {
+	if w.routed && w.out.Verdict != packet.Dropped {
 		if w.p.Mark == w.mark {
 			w.out.Bearing = packet.Inward
 		}

@@ -26,7 +26,7 @@ func with(t *testing.T, c capture.Config, lines ...string) rule.Listing {
 			t.Fatal(err)
 		}
 		at := rule.Place{Backend: rule.IPTablesNft, Table: table, Chain: r.Chain}
-		if _, there := l.Rules[at]; !there {
+		if _, there := l.Rules[at]; !there && (r.Chain == rule.Output || r.Chain == rule.Prerouting) {
 			for _, b := range rule.Bases(rule.IPTablesNft, rule.Table(table)) {
 				l.Bases = append(l.Bases, b)
 				l.Rules[b.Place] = nil
@@ -54,11 +54,11 @@ func TestRulesOfOthers(t *testing.T) {
 			"tcp 192.0.2.7:40000 → 10.244.0.5:8080, arrived by eth0 is left alone, wanted: redirected to 15006 " +
 				"(included port (-b)); by a rule of others: iptables-nft raw PREROUTING -A PREROUTING -p tcp -m tcp --dport 8080 -j CT --notrack"},
 		{"unknown condition", []string{"nat -A OUTPUT -m statistic --mode random --probability 0.5 -j ACCEPT"},
-			"tcp 10.244.0.5:40000 → 10.244.0.5:8080, sent over lo by uid 1337 gid 1000 may be left alone, wanted: redirected to 15006 " +
-				"(proxy's call to its own pod); by a rule of others: iptables-nft nat OUTPUT -A OUTPUT -m statistic --mode random --probability 0.5 -j ACCEPT"},
+			"tcp 10.244.0.5:40000 → 192.0.2.7:8080, sent over eth0 by uid 1000 gid 1000 may be left alone, wanted: redirected to 15001 " +
+				"(included range (-i)); by a rule of others: iptables-nft nat OUTPUT -A OUTPUT -m statistic --mode random --probability 0.5 -j ACCEPT"},
 		{"in a chain of its own", []string{"nat -A OUTPUT -j OTHER", "nat -A OTHER -g MORE", "nat -A MORE -p tcp -m tcp --dport 9 -j ACCEPT"},
-			"tcp 10.244.0.5:40000 → 10.244.0.5:9, sent over lo by uid 1337 gid 1000 is left alone, wanted: redirected to 15006 " +
-				"(proxy's call to its own pod); by a rule of others: iptables-nft nat MORE -A MORE -p tcp -m tcp --dport 9 -j ACCEPT"},
+			"tcp 10.244.0.5:40000 → 192.0.2.7:9, sent over eth0 by uid 1000 gid 1000 is left alone, wanted: redirected to 15001 " +
+				"(included range (-i)); by a rule of others: iptables-nft nat MORE -A MORE -p tcp -m tcp --dport 9 -j ACCEPT"},
 		{"accepted in another table", []string{"mangle -A OUTPUT -j ACCEPT"}, ""},
 		{"dropped", []string{"mangle -A OUTPUT -d 192.0.2.0/24 -j DROP"}, ""},
 		{"logged", []string{"nat -A OUTPUT -j LOG --log-prefix x", "nat -A OUTPUT -m statistic --mode random --probability 0.5 -j LOG"}, ""},
@@ -112,7 +112,7 @@ func TestNothingMayBeLeft(t *testing.T) {
 }
 
 const wantText = `IPv4 1: taken by a rule of others
-  packets  tcp; sent over any but lo; by gid any but 1337; to 192.0.2.0/24; new, related
+  packets  tcp; sent over any but lo; by uid any but 1337; by gid any but 1337; to 192.0.2.0/24; new, related
   example  tcp 10.244.0.5:40000 → 192.0.2.7:8080, sent over eth0 by uid 1000 gid 1000
   happens  left alone
   wanted   redirected to 15001: included range (-i)

@@ -50,14 +50,22 @@ func (k *Kernel) newBatch(s *snapshot, to map[rule.Family]rule.Sets) (*batch, er
 	if err != nil {
 		return nil, err
 	}
-	b := &batch{messages: c.messages(), conn: c}
+	b := &batch{messages: c.messages(usualBatch), conn: c}
 	b.begin(unix.NFNL_MSG_BATCH_BEGIN, 0, unix.NFPROTO_UNSPEC, unix.NFNL_SUBSYS_NFTABLES)
 	b.number(unix.NFNL_BATCH_GENID, s.generation)
 	b.what = append(b.what, action{verb: "begin"})
 	for _, f := range families() {
 		for _, t := range rule.Tables() {
 			at := place{batch: b, family: f, table: t}
-			at.turn(s.table(familyNumber(f), tableName(t)), to[f][t])
+			held := s.table(familyNumber(f), tableName(t))
+			if held != nil && to[f][t].Empty() || !sameSet(s.sets()[f][t], to[f][t]) {
+				at.turn(held, to[f][t])
+			}
+		}
+	}
+	for _, t := range s.tables {
+		if t.istio() {
+			b.remove(t)
 		}
 	}
 	if b.lost != nil {
@@ -65,6 +73,13 @@ func (k *Kernel) newBatch(s *snapshot, to map[rule.Family]rule.Sets) (*batch, er
 		return nil, b.lost
 	}
 	return b, nil
+}
+
+// remove deletes a table of Istio's.
+func (b *batch) remove(t *table) {
+	b.command(unix.NFT_MSG_DELTABLE, 0, t.family)
+	b.text(unix.NFTA_TABLE_NAME, t.name)
+	b.what = append(b.what, action{verb: "delete Istio's", family: rule.IPv4, table: ownTable(t.name)})
 }
 
 // commit sends the batch and closes its connection.
@@ -123,16 +138,13 @@ type place struct {
 	table  rule.Table
 }
 
-// turn makes the table hold want; held is nil when there is no such table.
+// turn makes the table hold want, which it does not; held is nil when there is no such table.
 //
 // A table that is as planned keeps its base chains, and only its rules are replaced: the
 // kernel goes from a chain's old rules to its new ones between two packets. Were the base
 // chains replaced, too, a packet could meet the new one before that moment and the old one
 // after it, both empty.
 func (p place) turn(held *table, want rule.Set) {
-	if held == nil && want.Empty() || held != nil && !want.Empty() && sameSet(held.set(p.family, p.table), want) {
-		return
-	}
 	if held != nil && (want.Empty() || !held.regular(p.table)) {
 		p.command("delete", unix.NFT_MSG_DELTABLE, "")
 		p.text(unix.NFTA_TABLE_NAME, tableName(p.table))
@@ -183,6 +195,9 @@ func (p place) chainsGone(held *table, want rule.Set) {
 // chains makes those that are not there, which may jump to each other once all are.
 func (p place) chains(held *table, want rule.Set) {
 	for _, c := range want.Chains {
+		if !c.Private() {
+			p.lose(fmt.Errorf("chain %q of table %s is not one that rules can be loaded into", c, tableName(p.table)))
+		}
 		if held == nil || held.byChain[chainName(c)] == nil {
 			p.chain(chainName(c), nil)
 		}

@@ -11,6 +11,8 @@ import (
 // The sizes of buffers, in bytes.
 const (
 	receiveSize = 32 << 10  // the kernel never puts more into one answer
+	usualAsk    = 64        // of a question
+	usualBatch  = 16 << 10  // of the rules of a pod
 	defaultSend = 128 << 10 // what a socket surely takes without being asked
 )
 
@@ -42,8 +44,10 @@ func (c *conn) close() {
 	_ = unix.Close(c.fd) // nothing is buffered that could fail
 }
 
-// messages starts a sequence for send.
-func (c *conn) messages() *messages { return &messages{first: c.seq} }
+// messages starts a sequence for send; it may outgrow room.
+func (c *conn) messages(room int) *messages {
+	return &messages{first: c.seq, buf: make([]byte, 0, room)}
+}
 
 // send hands over all messages at once.
 func (c *conn) send(m *messages) error {

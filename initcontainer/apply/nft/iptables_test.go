@@ -38,8 +38,9 @@ func TestReadsWhatIPTablesWrote(t *testing.T) {
 				if r.Why == "" { // in the tables of iptables, a rule is ours by its comment
 					r.Why = "unnamed"
 				}
-				if !slices.Contains(r.Match, rule.FromOpener().Negate()) && !slices.Contains(r.Match, (rule.Match{Key: rule.ConnDir, Not: true, Value: "REPLY"})) {
-					rules = append(rules, r) // iptables cannot say the others
+				// iptables cannot say the others.
+				if r.Why != "two" && !slices.ContainsFunc(r.Match, func(m rule.Match) bool { return m.Key == rule.ConnDir && m.Not }) {
+					rules = append(rules, r)
 				}
 			}
 			sets[name] = rule.SetOf(rules)

@@ -43,6 +43,7 @@ func lower(f rule.Family, r rule.Rule) ([][]expr.Any, error) {
 // first: ports mean nothing before that is known.
 func conditions(f rule.Family, matches []rule.Match) ([]expr.Any, error) {
 	out := make([]expr.Any, 0, 3*len(matches)+4)
+	var last rule.Key // what the register holds
 	for _, protocol := range []bool{true, false} {
 		for _, m := range matches {
 			if (m.Key == rule.Protocol) != protocol {
@@ -52,6 +53,12 @@ func conditions(f rule.Family, matches []rule.Match) ([]expr.Any, error) {
 			if err != nil {
 				return nil, err
 			}
+			// The kernel takes 128 expressions in a rule: what the register holds already is
+			// not loaded again, so that a list of groups fits.
+			if m.Key == last && (m.Key == rule.OwnerUID || m.Key == rule.OwnerGID) {
+				e = e[1:]
+			}
+			last = m.Key
 			out = append(out, e...)
 		}
 	}

@@ -37,6 +37,8 @@ func every(f rule.Family) rule.Sets {
 		add(&mangle, rule.Discard, rule.Return(), "a", m)
 		add(&mangle, rule.Discard, rule.Return(), "b", m.Negate())
 	}
+	add(&mangle, rule.Discard, rule.Drop(), "two", rule.To(near).Negate(), rule.To(one).Negate(), rule.To(far).Negate(),
+		rule.ByGID(1).Negate(), rule.ByGID(2).Negate(), rule.ByUID(3), rule.ByUID(4).Negate())
 	add(&nat, rule.Outbound, rule.RedirectTo(15001), "c", rule.TCP(), rule.ToPort(80), rule.FromPort(9).Negate())
 	add(&nat, rule.Outbound, rule.RedirectTo(15053), "", rule.FromPort(65535), rule.UDP(), rule.ToPort(53).Negate())
 	add(&nat, rule.Output, rule.Jump(rule.Outbound), "d")

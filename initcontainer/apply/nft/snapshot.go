@@ -16,7 +16,8 @@ import (
 type snapshot struct {
 	generation uint32
 	tables     []*table
-	missing    bool // the kernel has no nf_tables
+	missing    bool                      // the kernel has no nf_tables
+	ours       map[rule.Family]rule.Sets // see sets; nil until asked for
 }
 
 // table is one of the kernel's.
@@ -24,6 +25,7 @@ type table struct {
 	family  byte // NFPROTO_IPV4, NFPROTO_IPV6 or NFPROTO_INET
 	name    string
 	sleeps  bool // its base chains are not entered
+	made    bool // by MakeTables
 	chains  []*chain
 	byChain map[string]*chain
 }
@@ -90,7 +92,7 @@ func (k *Kernel) look() (*snapshot, error) {
 
 // request is a message without content.
 func (c *conn) request(kind, flags uint16) *messages {
-	m := c.messages()
+	m := c.messages(usualAsk)
 	m.command(kind, flags, unix.NFPROTO_UNSPEC)
 	return m
 }
@@ -130,7 +132,7 @@ func (s *snapshot) takeTable(m message, f fields) {
 		flags, _ := f.number(unix.NFTA_TABLE_FLAGS)
 		s.tables = append(s.tables, &table{
 			family: m.family(), name: f.text(unix.NFTA_TABLE_NAME),
-			sleeps: flags&unix.NFT_TABLE_F_DORMANT != 0, byChain: map[string]*chain{},
+			sleeps: flags&unix.NFT_TABLE_F_DORMANT != 0, made: isMade(f[tableComment]), byChain: map[string]*chain{},
 		})
 	}
 }
@@ -195,8 +197,15 @@ func (t *table) regular(plan rule.Table) bool {
 	return true
 }
 
-// sets is what of the interception the tables hold.
+// sets is what of the interception the tables hold. It is not to be changed.
 func (s *snapshot) sets() map[rule.Family]rule.Sets {
+	if s.ours == nil {
+		s.ours = s.readSets()
+	}
+	return s.ours
+}
+
+func (s *snapshot) readSets() map[rule.Family]rule.Sets {
 	out := map[rule.Family]rule.Sets{}
 	for _, f := range families() {
 		for _, t := range rule.Tables() {
@@ -210,7 +219,31 @@ func (s *snapshot) sets() map[rule.Family]rule.Sets {
 			out[f][t] = held.set(f, t)
 		}
 	}
+	for _, t := range s.tables {
+		if t.istio() {
+			t.report(out)
+		}
+	}
 	return out
+}
+
+// istio reports whether Istio's own rules in nftables are in the table. It has the names of
+// ours, but is for both families.
+func (t *table) istio() bool { return t.family == unix.NFPROTO_INET && ownTable(t.name) != "" }
+
+// report adds the chains of a table of Istio's to sets, by names that are in no plan: its
+// rules would add up with ours.
+func (t *table) report(to map[rule.Family]rule.Sets) {
+	for _, f := range families() {
+		if to[f] == nil {
+			to[f] = rule.Sets{}
+		}
+		set := to[f][ownTable(t.name)]
+		for _, c := range t.chains {
+			set.Chains = append(set.Chains, rule.Chain("inet "+c.name))
+		}
+		to[f][ownTable(t.name)] = set
+	}
 }
 
 // set is what the table holds of table t of the plan. Chains of a table that packets do

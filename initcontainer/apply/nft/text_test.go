@@ -16,26 +16,29 @@ import (
 	"github.com/sluicemesh/sluice/initcontainer/rule"
 )
 
-// ruleset is what nft lists in the lab's pod, without the numbers that the kernel gives out.
+// ruleset is what nft lists in the lab's pod, without the numbers that the kernel gives out
+// and those that packets change.
 func ruleset(t *testing.T, lab *netlab.Lab) any {
 	t.Helper()
 	var out any
 	if err := json.Unmarshal([]byte(lab.Output(t, "nft", "-j", "list", "ruleset")), &out); err != nil {
 		t.Fatal(err)
 	}
-	return withoutHandles(out)
+	return withoutNumbers(out)
 }
 
-func withoutHandles(v any) any {
+func withoutNumbers(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
-		delete(v, "handle")
+		for _, name := range []string{"handle", "packets", "bytes"} {
+			delete(v, name)
+		}
 		for _, inner := range v {
-			withoutHandles(inner)
+			withoutNumbers(inner)
 		}
 	case []any:
 		for _, inner := range v {
-			withoutHandles(inner)
+			withoutNumbers(inner)
 		}
 	}
 	return v
