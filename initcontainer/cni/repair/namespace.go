@@ -18,9 +18,9 @@ import (
 	"github.com/sluicemesh/sluice/initcontainer/cni/pod"
 )
 
-// namespace opens the network namespace of a pod: that of a process in one of the pod's
+// Namespace opens the network namespace of a pod: that of a process in one of the pod's
 // control groups, in which the pod's address is. The caller closes it.
-func (r Repairer) namespace(p *pod.Pod) (netns.NsHandle, error) {
+func (r Repairer) Namespace(p *pod.Pod) (netns.NsHandle, error) {
 	address := net.ParseIP(p.Status.PodIP)
 	if address == nil || p.Metadata.UID == "" {
 		return netns.None(), fmt.Errorf("the pod has no address yet: %q", p.Status.PodIP)
