@@ -90,6 +90,9 @@ func (r *run) undo(ctx context.Context) error {
 			return fmt.Errorf("undo: %s: %w", s.name, err)
 		}
 	}
+	if err := r.native.Retire(ctx); err != nil {
+		return fmt.Errorf("undo: %w", err)
+	}
 	for _, f := range r.families {
 		if err := r.remove(f, r.before[f], r.wantAround(f)); err != nil {
 			return fmt.Errorf("undo: %w", err)

@@ -42,8 +42,10 @@ type Config struct {
 // without a moment in between. Rules of others stay as they are.
 //
 // On an error what was there before is there again: in a new pod, nothing. The error is a
-// *verify.Mismatch when the kernel took the rules but holds something else. Afterwards
-// the rules stay; nothing keeps running.
+// *verify.Mismatch when the kernel took the rules but holds something else, and a
+// *verify.Disproof when it holds them and some packet goes elsewhere. Afterwards the rules
+// stay; nothing keeps running. Killed at any moment, it leaves the old rules in force or the
+// new, or both, and the next run repairs that.
 //
 // With Options.SkipApply no rule is read or written. With Options.Validate the rules in
 // force, then another program's, must capture a connection; the error is a

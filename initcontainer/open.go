@@ -14,8 +14,8 @@ import (
 // open looks at every backend and reads what it holds. It writes nothing, and runs a
 // program only where there are legacy tables for it to list.
 func (r *run) open(ctx context.Context) error {
-	native := &nft.Kernel{}
-	if err := r.take(ctx, &store{kernel: native, name: rule.NFTables}, r.Options.NativeNftables); err != nil {
+	r.native = &nft.Kernel{}
+	if err := r.take(ctx, &store{kernel: r.native, name: rule.NFTables}, r.Options.NativeNftables); err != nil {
 		return err
 	}
 	flavours, err := r.flavours()
@@ -24,7 +24,7 @@ func (r *run) open(ctx context.Context) error {
 	}
 	for _, flavour := range flavours {
 		wanted := !r.Options.NativeNftables && (r.Options.Flavour == "" || r.Options.Flavour == string(flavour))
-		s, err := r.openTables(flavour, native)
+		s, err := r.openTables(flavour)
 		switch {
 		case err == nil:
 			if err := r.take(ctx, s, wanted); err != nil {
@@ -57,12 +57,12 @@ func (r *run) take(ctx context.Context, s *store, target bool) (err error) {
 }
 
 // openTables opens one flavour of iptables.
-func (r *run) openTables(flavour host.Flavour, nft xtables.Lister) (*store, error) {
+func (r *run) openTables(flavour host.Flavour) (*store, error) {
 	s := &store{name: rule.IPTablesNft}
 	if flavour == host.Legacy {
 		s.name = rule.IPTablesLegacy
 	}
-	o := xtables.Options{Families: r.families, Nft: nft}
+	o := xtables.Options{Families: r.families, Nft: r.native}
 	if r.Options.CNIMode {
 		o.LockFile = r.Options.NetworkNamespace
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/sluicemesh/sluice/initcontainer/apply/nft"
 	"github.com/sluicemesh/sluice/initcontainer/host"
 	"github.com/sluicemesh/sluice/initcontainer/plan"
 	"github.com/sluicemesh/sluice/initcontainer/rule"
@@ -54,6 +55,7 @@ type run struct {
 	marked   bool // packets with the mark of TPROXY are to be routed to this host
 	before   map[rule.Family]around
 	link     *netlink.Handle // of the namespace
+	native   *nft.Kernel     // all of nf_tables, whoever writes the rules
 	found    host.Families
 	// targets are the stores that may take the rules, in order of preference; others are
 	// looked at since rules in two places would add up.
@@ -87,7 +89,8 @@ func (c Config) load(ctx context.Context, link *netlink.Handle, families host.Fa
 // final reports whether another attempt can only end alike.
 func final(ctx context.Context, err error) bool {
 	var mismatch *verify.Mismatch
-	return ctx.Err() != nil || errors.As(err, &mismatch)
+	var disproof *verify.Disproof
+	return ctx.Err() != nil || errors.As(err, &mismatch) || errors.As(err, &disproof)
 }
 
 func (r *run) do(ctx context.Context) error {
@@ -118,7 +121,11 @@ func (r *run) apply(ctx context.Context) error {
 	} else if len(targets) == 0 {
 		return fmt.Errorf("no usable backend: %w", errors.Join(r.problems...))
 	}
-	if r.done(targets[0]) {
+	retired, err := r.native.Retired(ctx)
+	if err != nil {
+		return err
+	}
+	if !retired && r.done(targets[0]) {
 		for _, f := range r.families {
 			r.Log.Info("nothing to change", "family", f)
 		}
@@ -174,6 +181,9 @@ func (r *run) attempt(ctx context.Context, target *store) error {
 			return err
 		}
 	}
+	if err := r.makeTables(ctx, target); err != nil {
+		return err
+	}
 	stores := r.stores()
 	slices.SortStableFunc(stores, func(a, b *store) int { return later(a == target) - later(b == target) })
 	for _, s := range stores {
@@ -183,6 +193,10 @@ func (r *run) attempt(ctx context.Context, target *store) error {
 		if err := s.Swap(ctx, s.before, r.goal(s, target)); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
+	}
+	// From here on not everything can be undone: only what nobody needs any more goes.
+	if err := r.native.Retire(ctx); err != nil {
+		return err
 	}
 	for _, f := range r.families {
 		if err := r.remove(f, r.wantAround(f), r.before[f]); err != nil {
@@ -194,6 +208,23 @@ func (r *run) attempt(ctx context.Context, target *store) error {
 	}
 	r.report(target)
 	return nil
+}
+
+// makeTables makes the tables that iptables would make by itself, so that the run that
+// empties them knows which were not there before.
+func (r *run) makeTables(ctx context.Context, target *store) error {
+	if target == nil || target.name != rule.IPTablesNft {
+		return nil
+	}
+	tables := map[rule.Family][]rule.Table{}
+	for _, f := range r.families {
+		for _, t := range rule.Tables() {
+			if !r.want[f][t].Empty() {
+				tables[f] = append(tables[f], t)
+			}
+		}
+	}
+	return r.native.MakeTables(ctx, tables)
 }
 
 // later orders what holds before what does not.

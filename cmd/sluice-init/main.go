@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/sluicemesh/sluice/internal/capture"
@@ -30,6 +31,8 @@ const (
 func main() { os.Exit(run()) }
 
 func run() int {
+	// Namespaces belong to threads, and threads take turns slowly: all is done on this one.
+	runtime.LockOSThread()
 	question, args, asked, err := initcontainer.NewQuestion(os.Args[1:])
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "sluice-init: %v\n", err)

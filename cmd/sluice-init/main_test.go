@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/sluicemesh/sluice/initcontainer/netlab"
 )
@@ -168,55 +167,5 @@ func TestLinksLittle(t *testing.T) {
 				t.Errorf("links %s", path)
 			}
 		}
-	}
-}
-
-// BenchmarkRun measures from the start of the program to its end, rules verified, in a
-// fresh namespace with both families. BenchmarkRunAgain is the same where nothing has to
-// change, BenchmarkStart the program doing nothing.
-func BenchmarkRun(b *testing.B) {
-	program := build(b)
-	for b.Loop() {
-		b.StopTimer()
-		lab := netlab.New(b, true)
-		b.StartTimer()
-		measure(b, lab, program, "-i", "*", "-b", "*", "-d", "15090,15021,15020")
-	}
-}
-
-func BenchmarkRunIPv4(b *testing.B) {
-	program := build(b)
-	for b.Loop() {
-		b.StopTimer()
-		lab := netlab.New(b, false)
-		lab.DisableIPv6(b)
-		b.StartTimer()
-		measure(b, lab, program, "-i", "*", "-b", "*", "-d", "15090,15021,15020")
-	}
-}
-
-func BenchmarkRunAgain(b *testing.B) {
-	program := build(b)
-	lab := netlab.New(b, true)
-	args := []string{"-i", "*", "-b", "*", "-d", "15090,15021,15020"}
-	measure(b, lab, program, args...)
-	for b.Loop() {
-		measure(b, lab, program, args...)
-	}
-}
-
-func BenchmarkStart(b *testing.B) {
-	program := build(b)
-	lab := netlab.New(b, true)
-	for b.Loop() {
-		measure(b, lab, program, "--help")
-	}
-}
-
-func measure(b *testing.B, lab *netlab.Lab, program string, args ...string) {
-	b.Helper()
-	start := time.Now()
-	if got := execute(b, lab, nil, program, args...); got.code != 0 {
-		b.Fatalf("exit code %d after %s: %s%s", got.code, time.Since(start), got.stdout, got.stderr)
 	}
 }

@@ -75,12 +75,15 @@ func (k *Kernel) Listing(ctx context.Context, f rule.Family) (rule.Listing, erro
 // On an error nothing has changed, or both ways are in force. It fails when another
 // program has changed the interception's rules since they were read.
 func (k *Kernel) Swap(ctx context.Context, from, to map[rule.Family]rule.Sets) error {
-	for i, stage := range stages(from, to) {
+	for i, stage := range Stages(from, to) {
 		if i > 0 {
-			settle()
+			Settle()
 		}
 		if err := k.load(ctx, from, stage); err != nil {
 			return fmt.Errorf("load nftables: %w", err)
+		}
+		if err := ForgetAttempts(from, stage); err != nil {
+			return err
 		}
 		from = stage
 	}

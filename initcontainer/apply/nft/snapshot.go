@@ -25,6 +25,7 @@ type table struct {
 	family  byte // NFPROTO_IPV4, NFPROTO_IPV6 or NFPROTO_INET
 	name    string
 	sleeps  bool // its base chains are not entered
+	made    bool // by MakeTables
 	chains  []*chain
 	byChain map[string]*chain
 }
@@ -131,7 +132,7 @@ func (s *snapshot) takeTable(m message, f fields) {
 		flags, _ := f.number(unix.NFTA_TABLE_FLAGS)
 		s.tables = append(s.tables, &table{
 			family: m.family(), name: f.text(unix.NFTA_TABLE_NAME),
-			sleeps: flags&unix.NFT_TABLE_F_DORMANT != 0, byChain: map[string]*chain{},
+			sleeps: flags&unix.NFT_TABLE_F_DORMANT != 0, made: isMade(f[tableComment]), byChain: map[string]*chain{},
 		})
 	}
 }

@@ -1,17 +1,22 @@
 package nft_test
 
 import (
+	"context"
 	"net/netip"
 	"os"
 	"strconv"
 	"testing"
 
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/sluicemesh/sluice/internal/capture"
 
 	"github.com/sluicemesh/sluice/initcontainer/apply"
 	"github.com/sluicemesh/sluice/initcontainer/apply/nft"
+	"github.com/sluicemesh/sluice/initcontainer/apply/xtables"
+	"github.com/sluicemesh/sluice/initcontainer/host"
 	"github.com/sluicemesh/sluice/initcontainer/netlab"
 	"github.com/sluicemesh/sluice/initcontainer/plan"
 	"github.com/sluicemesh/sluice/initcontainer/rule"
@@ -81,41 +86,74 @@ func calls(lab *netlab.Lab) []netlab.Wanted {
 	return out
 }
 
+// kernel is a backend.
+type kernel interface {
+	Swap(ctx context.Context, from, to map[rule.Family]rule.Sets) error
+}
+
+// kernels are the backends; those of iptables start processes and make fewer swaps.
+func kernels(t *testing.T) map[string]kernel {
+	t.Helper()
+	out := map[string]kernel{"nftables": &nft.Kernel{}}
+	for _, flavour := range []host.Flavour{host.Nft, host.Legacy} {
+		k, err := xtables.Open(flavour, xtables.Options{Families: []rule.Family{rule.IPv4, rule.IPv6}, Nft: &nft.Kernel{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out["iptables-"+string(flavour)] = k
+	}
+	return out
+}
+
 // TestSwapsUnderLoad replaces rules again and again, within a mode and between modes, while
 // connections are made and used: none is reset, none is lost, none goes past the proxy.
 func TestSwapsUnderLoad(t *testing.T) {
-	lab := netlab.New(t, true)
-	lab.Serve(t, []uint16{8080, 15008}, []uint16{80})
-	lab.ServeProxy(t, 15001, 15006)
-	sets := variants()
-	k := &nft.Kernel{}
-	swap := func(from, to both) error {
-		return netlab.In(lab.Pod, func() error { return k.Swap(t.Context(), from, to) })
-	}
-	err := netlab.In(lab.Pod, func() error {
-		for _, f := range []rule.Family{rule.IPv4, rule.IPv6} {
-			if err := (apply.Routing{Family: f, Mark: capture.DefaultTProxyMark, Table: capture.DefaultTProxyTable}).Add(); err != nil {
-				return err
+	for name, k := range kernels(t) {
+		t.Run(name, func(t *testing.T) {
+			lab := netlab.New(t, true)
+			lab.Serve(t, []uint16{8080, 15008}, []uint16{80})
+			lab.ServeProxy(t, 15001, 15006)
+			sets := variants()
+			swap := func(from, to both) error {
+				return netlab.In(lab.Pod, func() error { return k.Swap(t.Context(), from, to) })
 			}
-		}
-		return k.Swap(t.Context(), nil, sets[0])
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tally, err := lab.Run(netlab.Load{Fresh: calls(lab), Held: calls(lab)}, func(func() int) error {
-		for i := range swaps(t) {
-			if err := swap(sets[i%len(sets)], sets[(i+1)%len(sets)]); err != nil {
-				return err
+			if err := netlab.In(lab.Pod, routeMarked); err != nil {
+				t.Fatal(err)
 			}
-		}
-		return nil
-	})
+			if err := swap(nil, sets[0]); err != nil {
+				t.Fatal(err)
+			}
+			tally, err := lab.Run(netlab.Load{Fresh: calls(lab), Held: calls(lab)}, func(func() int) error {
+				for i := range swaps(t) {
+					if err := swap(sets[i%len(sets)], sets[(i+1)%len(sets)]); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Log(tally)
+			if !tally.Clean() || tally.Reached == 0 || tally.Echoed == 0 {
+				t.Errorf("%s", tally)
+			}
+		})
+	}
+}
+
+// routeMarked is what rules of mode TPROXY need beside them.
+func routeMarked() error {
+	link, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	t.Log(tally)
-	if !tally.Clean() || tally.Reached == 0 || tally.Echoed == 0 {
-		t.Errorf("%s", tally)
+	defer link.Close()
+	for _, f := range []rule.Family{rule.IPv4, rule.IPv6} {
+		r := apply.Routing{Family: f, Mark: capture.DefaultTProxyMark, Table: capture.DefaultTProxyTable}
+		if err := r.Add(link); err != nil {
+			return err
+		}
 	}
+	return nil
 }

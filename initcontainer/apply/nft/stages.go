@@ -8,14 +8,14 @@ import (
 	"github.com/sluicemesh/sluice/initcontainer/rule"
 )
 
-// stages are the rule sets to load one after the other, the last of them to.
+// Stages are the rule sets to load one after the other, the last of them to.
 //
 // A transaction changes all tables at one moment, but a packet meets one table after the
 // other: it may meet the old rules of mangle and then the new ones of nat. That matters
 // where inbound connections move from one to the other, since neither of the two would
 // capture that packet. So both do for a while: whichever rules of a table a packet meets,
 // one of the tables captures it.
-func stages(from, to map[rule.Family]rule.Sets) []map[rule.Family]rule.Sets {
+func Stages(from, to map[rule.Family]rule.Sets) []map[rule.Family]rule.Sets {
 	between := map[rule.Family]rule.Sets{}
 	moves := false
 	for _, f := range families() {
@@ -41,9 +41,9 @@ func diverts(s rule.Sets) bool {
 	return slices.ContainsFunc(s[rule.Mangle].Rules, func(r rule.Rule) bool { return r.Target.Action == rule.Diverts })
 }
 
-// settle waits until no packet is on its way any more that met a chain before the call: the
+// Settle waits until no packet is on its way any more that met a chain before the call: the
 // kernel takes a packet through all chains of a hook in one section that this waits for.
-func settle() {
+func Settle() {
 	// Where the call is not there, or not allowed, nothing waits: then a packet that is held
 	// up between two chains for as long as a transaction takes is not captured.
 	_, _, _ = unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0)

@@ -6,34 +6,49 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/sluicemesh/sluice/initcontainer/apply/nft"
 	"github.com/sluicemesh/sluice/initcontainer/rule"
 )
 
-// waitForLock makes a program of flavour legacy wait for another that writes, in seconds.
+// lockSeconds is how long a program of flavour legacy waits for another that writes.
 // Flavour nft has no lock and takes the option.
-const waitForLock = "--wait=30"
+const lockSeconds = 30
 
 // Swap turns from, which must be what Read gave, into to. In each table packets meet one
-// or the other, never a mixture or nothing; the tables of a family change one after the
-// other, in an order in which what both capture stays captured in between. On an error
-// some tables may have changed.
+// or the other, never a mixture or nothing. The tables of a family change one after the
+// other: in between, and if this process or its children are killed, whatever both capture
+// is captured, by the old rules or the new. Where inbound connections move from one table
+// to another, both capture them for a while. On an error some tables may have changed.
 func (k *Kernel) Swap(ctx context.Context, from, to map[rule.Family]rule.Sets) error {
-	var err error
 	if slices.ContainsFunc(slices.Collect(maps.Values(from)), func(s rule.Sets) bool { return !s.Empty() }) {
-		if from, err = k.readSaved(ctx); err != nil {
+		// Rules are deleted in the words of the program that lists them.
+		saved, err := k.readSaved(ctx)
+		if err != nil {
 			return err
 		}
+		from = saved
 	}
+	for i, stage := range nft.Stages(from, to) {
+		if i > 0 {
+			nft.Settle()
+		}
+		if err := k.load(ctx, from, stage); err != nil {
+			return fmt.Errorf("load rules: %w", k.explain(ctx, err))
+		}
+		from = stage
+	}
+	return nil
+}
+
+// load runs a restore program for each family in which something changes.
+func (k *Kernel) load(ctx context.Context, from, to map[rule.Family]rule.Sets) error {
 	var loads []child
 	for _, tool := range k.tools {
 		if text := rule.Swap(changed(from[tool.Family], to[tool.Family])); text != "" {
-			loads = append(loads, child{family: tool.Family, path: tool.Restore, args: []string{"--noflush", waitForLock}, stdin: text})
+			loads = append(loads, child{family: tool.Family, path: tool.Restore, args: []string{"--noflush", fmt.Sprintf("--wait=%d", lockSeconds)}, stdin: text})
 		}
 	}
-	if err := k.run(ctx, loads); err != nil {
-		return fmt.Errorf("load rules: %w", err)
-	}
-	return nil
+	return k.run(ctx, loads)
 }
 
 // changed is the tables of two sets that differ.
