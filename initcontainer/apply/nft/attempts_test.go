@@ -11,12 +11,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/sluicemesh/sluice/internal/capture"
-
-	"github.com/sluicemesh/sluice/initcontainer/apply"
 	"github.com/sluicemesh/sluice/initcontainer/apply/nft"
 	"github.com/sluicemesh/sluice/initcontainer/netlab"
-	"github.com/sluicemesh/sluice/initcontainer/rule"
 )
 
 // TestRepeatedAttemptIsCaptured: attempts to connect that the proxy has no room for in mode
@@ -29,8 +25,7 @@ func TestRepeatedAttemptIsCaptured(t *testing.T) {
 	k := &nft.Kernel{}
 	var full int // the socket of a proxy that takes one connection, and then no more
 	must(t, netlab.In(lab.Pod, func() (err error) {
-		routing := apply.Routing{Family: rule.IPv4, Mark: capture.DefaultTProxyMark, Table: capture.DefaultTProxyTable}
-		if err := routing.Add(); err != nil {
+		if err := routeMarked(); err != nil {
 			return err
 		}
 		if full, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
