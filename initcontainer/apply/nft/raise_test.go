@@ -98,7 +98,7 @@ func TestStages(t *testing.T) {
 		{"to redirection", diverting, redirecting, both},
 		{"removal", diverting, nil, nil},
 	} {
-		got := stages(tt.from, tt.to)
+		got := Stages(tt.from, tt.to)
 		if !sameSets(got[len(got)-1], tt.to) {
 			t.Errorf("%s: ends with %v", tt.name, got[len(got)-1])
 		}
