@@ -17,9 +17,10 @@ import (
 //
 // With a change of mode all of them move: both tables capture them for a while, and
 // whichever rules of a table a packet meets, one of the tables captures it. Within mode
-// TPROXY those move, both ways perhaps, that enter by interfaces which become virtual or
-// cease to be: then inbound packets are dropped for a while, to be sent again by their
-// senders.
+// TPROXY some may move, both ways perhaps: those that enter by interfaces which become
+// virtual or cease to be, and those within the pod when the proxy's owners change. Where
+// both tables differ, TCP that reaches the pod is dropped for a while, to be sent again by
+// its senders.
 func Stages(from, to map[rule.Family]rule.Sets) []map[rule.Family]rule.Sets {
 	first, second := map[rule.Family]rule.Sets{}, map[rule.Family]rule.Sets{}
 	stages := 1
@@ -36,7 +37,7 @@ func Stages(from, to map[rule.Family]rule.Sets) []map[rule.Family]rule.Sets {
 			stages = max(stages, 2)
 			first[f] = rule.Sets{rule.Raw: wanted[rule.Raw], rule.Mangle: wanted[rule.Mangle], rule.Nat: old[rule.Nat]}
 			second[f] = first[f]
-		case diverts(old) && !sameGuests(old, wanted):
+		case diverts(old) && !sameSet(old[rule.Mangle], wanted[rule.Mangle]) && !sameSet(old[rule.Nat], wanted[rule.Nat]):
 			stages = 3
 			shut := guarded(old[rule.Mangle])
 			first[f] = rule.Sets{rule.Raw: old[rule.Raw], rule.Mangle: shut, rule.Nat: old[rule.Nat]}
@@ -46,12 +47,7 @@ func Stages(from, to map[rule.Family]rule.Sets) []map[rule.Family]rule.Sets {
 	return []map[rule.Family]rule.Sets{first, second, to}[3-stages:]
 }
 
-// sameGuests reports whether the same connections enter table nat from outside.
-func sameGuests(a, b rule.Sets) bool {
-	return slices.EqualFunc(a[rule.Nat].In(rule.Prerouting), b[rule.Nat].In(rule.Prerouting), rule.Rule.Equal)
-}
-
-// guarded is s with nothing let in.
+// guarded is s with no TCP let in, be it from the pod itself.
 func guarded(s rule.Set) rule.Set {
 	guard := rule.Rule{Chain: rule.Prerouting, Match: []rule.Match{rule.TCP()}, Target: rule.Drop(), Why: "while-rules-change"}
 	return rule.Set{Chains: s.Chains, Rules: slices.Concat([]rule.Rule{guard}, s.Rules)}
