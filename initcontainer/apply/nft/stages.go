@@ -10,30 +10,47 @@ import (
 
 // Stages are the rule sets to load one after the other, the last of them to.
 //
-// A transaction changes all tables at one moment, but a packet meets one table after the
-// other: it may meet the old rules of mangle and then the new ones of nat. That matters
-// where inbound connections move from one to the other, since neither of the two would
-// capture that packet. So both do for a while: whichever rules of a table a packet meets,
-// one of the tables captures it.
+// Tables change at one moment or one after the other, depending on the backend, but a packet
+// meets one table after the other in any case: it may meet the old rules of mangle and then
+// the new ones of nat. That matters where inbound connections move from one to the other,
+// since neither of the two would capture that packet.
+//
+// With a change of mode all of them move: both tables capture them for a while, and
+// whichever rules of a table a packet meets, one of the tables captures it. Within mode
+// TPROXY some may move, both ways perhaps: those that enter by interfaces which become
+// virtual or cease to be, and those within the pod when the proxy's owners change. Where
+// both tables differ, TCP that reaches the pod is dropped for a while, to be sent again by
+// its senders.
 func Stages(from, to map[rule.Family]rule.Sets) []map[rule.Family]rule.Sets {
-	between := map[rule.Family]rule.Sets{}
-	moves := false
+	first, second := map[rule.Family]rule.Sets{}, map[rule.Family]rule.Sets{}
+	stages := 1
 	for _, f := range families() {
-		between[f] = to[f]
-		if from[f][rule.Nat].Empty() || to[f][rule.Nat].Empty() || diverts(from[f]) == diverts(to[f]) {
-			continue
+		first[f], second[f] = to[f], to[f]
+		old, wanted := from[f], to[f]
+		switch {
+		case old[rule.Nat].Empty() || wanted[rule.Nat].Empty(): // nothing is captured by both
+		case diverts(old) && !diverts(wanted):
+			stages = max(stages, 2)
+			first[f] = rule.Sets{rule.Raw: wanted[rule.Raw], rule.Mangle: old[rule.Mangle], rule.Nat: wanted[rule.Nat]}
+			second[f] = first[f]
+		case !diverts(old) && diverts(wanted):
+			stages = max(stages, 2)
+			first[f] = rule.Sets{rule.Raw: wanted[rule.Raw], rule.Mangle: wanted[rule.Mangle], rule.Nat: old[rule.Nat]}
+			second[f] = first[f]
+		case diverts(old) && !sameSet(old[rule.Mangle], wanted[rule.Mangle]) && !sameSet(old[rule.Nat], wanted[rule.Nat]):
+			stages = 3
+			shut := guarded(old[rule.Mangle])
+			first[f] = rule.Sets{rule.Raw: old[rule.Raw], rule.Mangle: shut, rule.Nat: old[rule.Nat]}
+			second[f] = rule.Sets{rule.Raw: wanted[rule.Raw], rule.Mangle: shut, rule.Nat: wanted[rule.Nat]}
 		}
-		moves = true
-		redirecting, diverting := from[f], to[f]
-		if diverts(from[f]) {
-			redirecting, diverting = to[f], from[f]
-		}
-		between[f] = rule.Sets{rule.Raw: to[f][rule.Raw], rule.Mangle: diverting[rule.Mangle], rule.Nat: redirecting[rule.Nat]}
 	}
-	if !moves {
-		return []map[rule.Family]rule.Sets{to}
-	}
-	return []map[rule.Family]rule.Sets{between, to}
+	return []map[rule.Family]rule.Sets{first, second, to}[3-stages:]
+}
+
+// guarded is s with no TCP let in, be it from the pod itself.
+func guarded(s rule.Set) rule.Set {
+	guard := rule.Rule{Chain: rule.Prerouting, Match: []rule.Match{rule.TCP()}, Target: rule.Drop(), Why: "while-rules-change"}
+	return rule.Set{Chains: s.Chains, Rules: slices.Concat([]rule.Rule{guard}, s.Rules)}
 }
 
 // diverts reports whether inbound connections are captured in mangle.
