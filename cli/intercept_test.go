@@ -174,10 +174,10 @@ func TestIntercept(t *testing.T) {
 		{"apart", func(p *corev1.Pod) { p.Spec.InitContainers = nil }, "verify-rules apart.shop", 0, []string{`"verify" "-m" "NONE"] as 0 in proxyv2:2`}},
 		{"sent", nil, "trace-packet pod/sent.shop --to 1.2.3.4:80 --uid 0 --udp", 0, []string{
 			"Pod shop/sent: ✔ the packet goes the way it should (ephemeral container sluice-trace-",
-			`"-b" "*" "--to" "1.2.3.4:80" "--uid" "0" "--udp"]`,
+			`"-b" "*" "--to" "1.2.3.4:80" "--uid" "0" "--gid" "1000" "--udp"]`,
 		}},
-		{"received", exit("126"), "trace-packet received.shop --to 10.0.0.1:80 --from 10.0.0.2 --in eth0 --gid 5", 1, []string{
-			"Pod shop/received: ✘ the packet goes another way than it should", `"--to" "10.0.0.1:80" "--from" "10.0.0.2" "--in" "eth0" "--gid" "5"]`,
+		{"received", exit("126"), "trace-packet received.shop --to 10.0.0.1:80 --from 10.0.0.2 --in eth0", 1, []string{
+			"Pod shop/received: ✘ the packet goes another way than it should", `"--to" "10.0.0.1:80" "--from" "10.0.0.2" "--in" "eth0"]`,
 		}},
 		{"pulling", exit("ImagePullBackOff"), "verify-rules pulling.shop --timeout 2s", 2, []string{
 			"of pod shop/pulling has not ended in time, --timeout allows more: ImagePullBackOff: no such image",
@@ -202,6 +202,9 @@ func TestIntercept(t *testing.T) {
 		{"", nil, "verify-rules deploy/web", 2, []string{`Error: "deploy/web" is no pod`}},
 		{"", nil, "verify-rules web -o yaml", 2, []string{`Error: unknown output "yaml"`}},
 		{"", nil, "trace-packet web", 2, []string{"Error: --to is missing"}},
+		{"", nil, "trace-packet --to 1.2.3.4:80", 2, []string{"Error: name a POD, or give an init container's arguments with --args"}},
+		{"", nil, "trace-packet web --to 1.2.3.4:80 --in eth0", 2, []string{"Error: --from is missing"}},
+		{"", nil, "trace-packet web --to 1.2.3.4:80 --nameservers 1.1.1.1", 2, []string{"Error: --nameservers goes with --args"}},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
 			if tt.name != "" {

@@ -35,9 +35,9 @@ type (
 	}
 	differenceJSON struct {
 		Packets string     `json:"packets"`
-		Example string     `json:"example"`
-		Happens string     `json:"happens"`
-		Wanted  string     `json:"wanted"`
+		Example string     `json:"example,omitempty"`
+		Happens string     `json:"happens,omitempty"`
+		Wanted  string     `json:"wanted,omitempty"`
 		Because string     `json:"because"`
 		Rule    string     `json:"rule,omitempty"`
 		Foreign bool       `json:"foreign,omitempty"`
@@ -85,11 +85,11 @@ func jsonFindings(well bool, found []Finding) answerJSON {
 
 func jsonDifference(d verify.Difference) differenceJSON {
 	out := differenceJSON{
-		Packets: d.Packets, Happens: d.Got.String(), Wanted: d.Want.String(), Because: d.Want.Because,
+		Packets: d.Packets, Because: d.Want.Because,
 		Rule: d.Rule, Foreign: d.Foreign, Unsure: d.Unsure, Way: jsonSteps(d.Trace),
 	}
-	if d.Example.Source.IsValid() {
-		out.Example = d.Example.String()
+	if d.Exemplary() {
+		out.Example, out.Happens, out.Wanted = d.Example.String(), d.Got.String(), d.Want.String()
 	}
 	return out
 }

@@ -36,7 +36,7 @@ func TestMatrix(t *testing.T) {
 		t.Run(backend.name, func(t *testing.T) {
 			t.Parallel()
 			m := &matrix{T: t, pod: newPod(t), backend: backend, rng: rand.New(rand.NewPCG(matrixSeed, 1))}
-			m.all = m.pod.trials()
+			m.all = m.trials()
 			if line := os.Getenv(settingsVariable); line != "" {
 				m.check(line, 1)
 				return

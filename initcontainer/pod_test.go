@@ -39,11 +39,17 @@ const agentPort = 15053
 
 func newPod(t testing.TB) pod {
 	t.Helper()
+	return newPodWith(t, netlab.Listener{})
+}
+
+// newPodWith is newPod with an agent that does with queries what the listener does.
+func newPodWith(t testing.TB, agent netlab.Listener) pod {
+	t.Helper()
 	p := pod{Lab: netlab.New(t, true), resolvers: filepath.Join(t.TempDir(), "resolv.conf")}
 	p.guest = p.Attach(t, "net1", remotePorts...)
 	p.Serve(t, applicationPorts, remotePorts)
 	p.ServeProxy(t, proxyPorts...)
-	agent := netlab.Listener{At: p.Pod, Name: strconv.Itoa(agentPort), Port: agentPort, Owner: proxy}
+	agent.At, agent.Name, agent.Port, agent.Owner = p.Pod, strconv.Itoa(agentPort), agentPort, proxy
 	netlab.Listen(t, agent)
 	text := fmt.Sprintf("search svc.cluster.local\nnameserver %s\nnameserver %s\n", netlab.Remote4, netlab.Remote6)
 	if err := os.WriteFile(p.resolvers, []byte(text), 0o600); err != nil {

@@ -212,18 +212,15 @@ func (t *Table) wildcard(parent string) (host, bool) {
 	return h, ok
 }
 
-// unsearched takes the search domain off a name. A name that ended in it already would not
-// have been completed.
+// unsearched takes the search domain off a name, once. Resolver libraries also complete a full
+// name that has few dots and ends in the domain already: an answer to that saves the name
+// servers three queries that can only fail.
 func (t *Table) unsearched(name string) (string, bool) {
 	before, ok := strings.CutSuffix(name, t.place.Search)
 	if t.place.Search == "" || !ok || len(before) < 2 || before[len(before)-1] != '.' {
 		return "", false
 	}
-	before = before[:len(before)-1]
-	if again, ok := strings.CutSuffix(before, t.place.Search); ok && (again == "" || again[len(again)-1] == '.') {
-		return "", false
-	}
-	return before, true
+	return before[:len(before)-1], true
 }
 
 func (h host) answer(canonical string) Answer {

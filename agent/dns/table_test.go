@@ -107,8 +107,8 @@ func TestLookup(t *testing.T) {
 		{"six.example.org", "fd00::7"},
 		{"broken.example.org", "none"},
 		{"nothing.example.org", "none"},
-		// The search domain is appended once only.
-		{"web.default.svc.cluster.local.default.svc.cluster.local", "240.0.0.6"},
+		{"web.default.svc.cluster.local.default.svc.cluster.local", "-> web.default.svc.cluster.local 10.96.0.1"},
+		{"nothing.example.org.default.svc.cluster.local.default.svc.cluster.local", "-> nothing.example.org.default.svc.cluster.local 240.0.0.6"},
 		{"default.svc.cluster.local", "240.0.0.6"},
 		{"cluster.local", "240.0.0.6"},
 		{"local", "none"},
@@ -195,9 +195,7 @@ func expanded(p Place, entries []nametable.Entry) map[string]string {
 	for _, m := range []map[string]string{short, full} {
 		for name, ips := range m {
 			out[name] = ips
-			if !strings.HasSuffix(name, "."+p.Search) {
-				alias[name+"."+p.Search] = "-> " + name + " " + ips
-			}
+			alias[name+"."+p.Search] = "-> " + name + " " + ips
 		}
 	}
 	for name, text := range alias {

@@ -18,7 +18,7 @@ import (
 const (
 	agentSelector  = "k8s-app=istio-cni-node"
 	agentContainer = "install-cni"
-	agentProgram   = "/usr/local/bin/install-cni"
+	agentProgram   = "install-cni"
 )
 
 // byAgent asks the agent on the pod's node. It reads the pod itself and knows what it asks

@@ -1,6 +1,7 @@
 // Command sluice-cni is the network plug-in that writes the interception rules of pods, and
 // its own installer. Started by a container runtime (CNI_COMMAND is set) it is the plug-in;
-// "sluice-cni install", also under the name install-cni, is what runs on every node.
+// "sluice-cni install", also under the name install-cni, is what runs on every node; there
+// "install-cni verify NAMESPACE/POD" and "install-cni trace NAMESPACE/POD" tell of rules in force.
 package main
 
 import (
@@ -22,7 +23,11 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if os.Getenv("CNI_COMMAND") == "" && installs() {
+	switch called := os.Getenv("CNI_COMMAND") != ""; {
+	case called:
+	case node.Asks(os.Args[1:]):
+		return ask(ctx)
+	case installs():
 		if err := node.Main(ctx, os.Getenv, os.Stdout); err != nil {
 			fmt.Fprintf(os.Stderr, "install-cni: %v\n", err)
 			return 1
@@ -36,6 +41,22 @@ func run() int {
 			fmt.Fprintf(os.Stderr, "istio-cni: print the error: %v\n", err)
 		}
 		return 1
+	}
+	return 0
+}
+
+// exitMismatch is the exit code of sluice-init where packets do not go where they should.
+const exitMismatch = 126
+
+// ask answers a question about a pod of the node.
+func ask(ctx context.Context) int {
+	well, err := node.Ask(ctx, os.Getenv, os.Args[1:], os.Stdout)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "install-cni: %v\n", err)
+		return 1
+	}
+	if !well {
+		return exitMismatch
 	}
 	return 0
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/nftables"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sync/errgroup"
 
@@ -183,6 +184,22 @@ func (n *host) leadsTo(t *testing.T) string {
 	return string(said)
 }
 
+// lose takes all rules out of the pod's namespace.
+func (n *host) lose(t *testing.T) {
+	t.Helper()
+	err := netlab.In(n.lab.Pod, func() error {
+		conn, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		conn.FlushRuleset()
+		return conn.Flush()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestAdd: for each version of the protocol the pod's traffic is captured, the result of the
 // plug-ins before is handed on, and a second call changes nothing.
 func TestAdd(t *testing.T) {
@@ -210,6 +227,10 @@ func TestAdd(t *testing.T) {
 			if version >= "0.4.0" {
 				if out := n.call(t, call{command: "CHECK", pod: "web", version: version}); out.code != 0 {
 					t.Errorf("CHECK: %+v", out)
+				}
+				n.lose(t)
+				if out := n.call(t, call{command: "CHECK", pod: "web", version: version}); out.code == 0 {
+					t.Errorf("CHECK without rules: %+v", out)
 				}
 			}
 			if out := n.call(t, call{command: "DEL", pod: "web", version: version}); out.code != 0 || out.stdout != "" {

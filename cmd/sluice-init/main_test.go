@@ -155,6 +155,57 @@ func TestValidation(t *testing.T) {
 	})
 }
 
+// TestValidationOnEachBackend: whoever wrote the rules, and with which options, the check
+// of an unprivileged container finds them, in both families, and finds that they are gone.
+func TestValidationOnEachBackend(t *testing.T) {
+	program := build(t)
+	for _, dir := range []string{filepath.Dir(program), filepath.Dir(filepath.Dir(program))} {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	proxy := &syscall.Credential{Uid: 1337, Gid: 1337}
+	for _, backend := range []string{"--native-nftables", "--force-iptables-binary=nft", "--force-iptables-binary=legacy"} {
+		t.Run(backend, func(t *testing.T) {
+			lab := netlab.New(t, true)
+			check := func(want int) {
+				t.Helper()
+				got := executeAs(t, lab, proxy, nil, program, "--run-validation", "--skip-rule-apply", "--dual-stack", "--probe-timeout=1s")
+				if got.code != want {
+					t.Errorf("exit code %d, want %d: %s", got.code, want, got.stdout)
+				}
+			}
+			wide := []string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR=127.0.0.0/8"}
+			for _, rules := range []struct {
+				args string
+				env  []string
+			}{
+				{args: "-i * -b *"},
+				{args: "-i * -b *", env: wide},
+				{args: "-m TPROXY -i * -b *"},
+				{args: "-m TPROXY -i * -b *", env: wide},
+				{args: "-i * -b * --redirect-dns --capture-all-dns"},
+				{args: "-m TPROXY -i 127.0.0.6,::6 --redirect-dns --capture-all-dns", env: wide},
+				{args: "-b 80 -e 15002"},
+			} {
+				got := execute(t, lab, rules.env, program, append([]string{backend}, strings.Fields(rules.args)...)...)
+				if strings.Contains(got.stdout, "is the kernel module there") {
+					t.Logf("this kernel lacks the backend: %s", got.stdout)
+					return
+				}
+				if got.code != 0 {
+					t.Fatalf("%s: %+v", rules.args, got)
+				}
+				check(0)
+			}
+			if got := execute(t, lab, nil, program, "--cleanup-only"); got.code != 0 {
+				t.Fatal(got)
+			}
+			check(126)
+		})
+	}
+}
+
 // TestLinksLittle: the program starts fast because it links neither gRPC nor Kubernetes.
 func TestLinksLittle(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", ".").Output()

@@ -123,6 +123,14 @@ func TestNetworkPlugin(t *testing.T) {
 			t.Errorf("init containers are %s", inits)
 		}
 	})
+	t.Run("rules proven by the agent of the node", func(t *testing.T) {
+		apply(t, "strict", strictClient)
+		kubectl(t, "-n", "strict", "wait", "--for=condition=Ready", "pod/strict-client", "--timeout=60s")
+		out, err := st.Run(t.Context(), "sluice", "verify-rules", "strict-client", "-n", "strict")
+		if must(t, err); !strings.Contains(out, "IPv4: proven for all packets") || !strings.Contains(out, "agent istio-system/istio-cni-node-") {
+			t.Errorf("verify-rules: %s", out)
+		}
+	})
 	t.Run("mistake in an annotation", func(t *testing.T) {
 		apply(t, "inspect", mistaken)
 		eventually(t, func(ctx context.Context) error {

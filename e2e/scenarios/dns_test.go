@@ -108,6 +108,7 @@ func TestDNSCapture(t *testing.T) {
 	httpbin := kubectl(t, "get", "service", "httpbin", "-o", "jsonpath={.spec.clusterIP}")
 	kubernetes := kubectl(t, "get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}")
 
+	eventually(t, resolves(virtualURL, "240.1.2.3")) // the table has all of it
 	before := dnsCounts(t)
 	ofMesh := map[string]string{
 		"http://httpbin:8000": httpbin, "http://httpbin.default:8000": httpbin, "http://httpbin.default.svc:8000": httpbin,

@@ -169,8 +169,8 @@ func (p asked) leaks(t *testing.T) {
 // testTrace: trace-packet shows where packets go that the scenario cannot send.
 func testTrace(t *testing.T) {
 	for _, tt := range []struct{ pod, packet, want string }{
-		{"by-nft", "--in eth0 --to POD:7171", "15006"},
-		{"by-nft", "--in eth0 --to POD:15020", "left alone"},
+		{"by-nft", "--in eth0 --from 192.0.2.1 --to POD:7171", "15006"},
+		{"by-nft", "--in eth0 --from 192.0.2.1 --to POD:15020", "left alone"},
 		{"transparent-nftables", "--to 192.0.2.1:443 --uid 1000", "15001"},
 		{"other-user", "--to 192.0.2.1:443 --uid 4711", "left alone"},
 		{"other-user", "--to 192.0.2.1:443 --uid 1337 --gid 1337", "15001"},

@@ -80,9 +80,15 @@ func (w *Wish) bookkeeping(p packet.View, out *packet.Outcome) {
 // callsSelf reports whether p is the proxy's own connection to its pod, as when the
 // application calls a Service that it is a part of: it must pass the inbound listener.
 func (w *Wish) callsSelf(p packet.View) bool {
-	return !p.Is(&w.excludedOut) && !p.Is(&w.excludedPorts) && !p.Is(&w.source) && w.fromProxy(p) &&
-		!(w.tproxy && (p.Is(&w.bearsMark) || w.probes(p))) &&
-		!p.Is(&w.localhost) && !p.Is(&w.tunnel) && !(w.dns && p.Is(&w.toQuery))
+	switch {
+	case p.Is(&w.excludedOut), p.Is(&w.excludedPorts), p.Is(&w.source), !w.fromProxy(p):
+		return false
+	case w.tproxy && (p.Is(&w.bearsMark) || w.probes(p)):
+		return false
+	case w.dns && p.Is(&w.toQuery):
+		return false
+	}
+	return !p.Is(&w.localhost) && !p.Is(&w.tunnel)
 }
 
 // probes reports whether p is the connection by which an unprivileged container finds out

@@ -214,7 +214,7 @@ func (x *explorer) step(s *state, r *compiled, matched bool) {
 	if s.unsure && r.unsure {
 		note = "cannot tell whether it matches"
 	}
-	s.steps = append(s.steps, Step{Place: r.place, Rule: r.Rule.String(), Matched: matched, Note: note})
+	s.steps = append(s.steps, Step{Place: r.place, Rule: r.String(), Matched: matched, Note: note})
 }
 
 func (x *explorer) note(s *state, at rule.Place, text string) {

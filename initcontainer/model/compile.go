@@ -116,8 +116,8 @@ func (c *compiled) joins(r *compiled) bool {
 		case b.Of != r.conds[i].Of:
 			return false
 		case b.Equal(r.conds[i]):
-		case c.action == jumps && b.And(r.conds[i]).Atom() >= 0: // what comes back would jump again
-			return false
+		case c.action == jumps && (b.And(r.conds[i]).Atom() >= 0 || b.Of == packet.Mark || b.Of == packet.ConnMark):
+			return false // what comes back, perhaps with another mark, would jump again
 		default:
 			different++
 		}

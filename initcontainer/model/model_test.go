@@ -33,11 +33,22 @@ func listing(t *testing.T, lines []string) rule.Listing {
 	return l
 }
 
-func ways(l rule.Listing, routing model.Routing, p packet.Packet) []model.Way {
+// ways is the ways of one packet; walking it without a trace must end alike.
+func ways(t *testing.T, l rule.Listing, routing model.Routing, p packet.Packet) []model.Way {
+	t.Helper()
 	m := model.New(l, rule.IPv4, routing)
 	space := packet.NewSpace(rule.IPv4, append(m.Sets(), packet.SetsOf(p)...))
 	m.Bind(space)
-	return m.Trace(space.Only(p))
+	traced := m.Trace(space.Only(p))
+	i := 0
+	m.Explore(space.Only(p), func(w model.Way) bool {
+		if i >= len(traced) || w.Outcome != traced[i].Outcome {
+			t.Errorf("%s is %s without a trace, with one %+v", p, w.Outcome, traced)
+		}
+		i++
+		return true
+	})
+	return traced
 }
 
 func sent(change ...func(*packet.Packet)) packet.Packet {
@@ -101,6 +112,9 @@ func TestKernel(t *testing.T) {
 			"iptables-nft mangle -A OUTPUT -m mark --mark 0x5 -j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff"}},
 		{"diverted", arrived(), "diverted to 15006, marked for this host", []string{
 			"iptables-nft mangle -A PREROUTING -p tcp -j TPROXY --on-port 15006 --on-ip 0.0.0.0 --tproxy-mark 0x5/0xffffffff", "iptables-nft mangle -A PREROUTING -j DROP"}},
+		{"mark changed by a chain", sent(func(p *packet.Packet) { p.Mark = 1 }), "dropped", []string{
+			"iptables-nft mangle -A OUTPUT -m mark --mark 0x1 -j X", "iptables-nft mangle -A OUTPUT -m mark --mark 0x2 -j X",
+			"iptables-nft mangle -A X -m mark --mark 0x2 -j DROP", "iptables-nft mangle -A X -j MARK --set-xmark 0x2/0xffffffff"}},
 		{"port range", sent(), "dropped", []string{"iptables-nft mangle -A OUTPUT -p tcp -m tcp --dport 79:81 -j DROP"}},
 		{"rejected", sent(), "dropped", []string{"iptables-nft mangle -A OUTPUT -j REJECT"}},
 		{"logged", sent(), "redirected to 15001", []string{"iptables-nft nat -A OUTPUT -j LOG", ours}},
@@ -108,7 +122,7 @@ func TestKernel(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := ways(listing(t, tt.lines), model.Routing{Mark: 5, Marked: true}, tt.packet)
+			got := ways(t, listing(t, tt.lines), model.Routing{Mark: 5, Marked: true}, tt.packet)
 			if len(got) != 1 || got[0].Outcome.String() != tt.want || got[0].Unsure {
 				t.Errorf("%+v, want %s", got, tt.want)
 			}
@@ -121,7 +135,7 @@ func TestPolicy(t *testing.T) {
 	for i := range l.Bases {
 		l.Bases[i].Drops = true
 	}
-	if got := ways(l, model.Routing{}, sent()); len(got) != 1 || got[0].Outcome.Verdict != packet.Dropped {
+	if got := ways(t, l, model.Routing{}, sent()); len(got) != 1 || got[0].Outcome.Verdict != packet.Dropped {
 		t.Errorf("%+v, want dropped by the policy", got)
 	}
 }
@@ -138,7 +152,7 @@ func TestUnsure(t *testing.T) {
 		"iptables-nft mangle -A OUTPUT -p icmp -m statistic --mode random --probability 0.5 -j DROP":       1,
 		"iptables-nft mangle -A OUTPUT -p tcp -m multiport --dports 80,443 -m owner --uid-owner 7 -j DROP": 1,
 	} {
-		got := ways(listing(t, []string{line}), model.Routing{Mark: 5, Marked: true}, sent())
+		got := ways(t, listing(t, []string{line}), model.Routing{Mark: 5, Marked: true}, sent())
 		if len(got) != want || want > 1 && !got[0].Unsure {
 			t.Errorf("%s: %d ways, want %d: %+v", line, len(got), want, got)
 		}

@@ -23,7 +23,7 @@ func (w Way) By() string {
 	if w.by == nil {
 		return ""
 	}
-	return w.by.place.String() + " " + w.by.Rule.String()
+	return w.by.place.String() + " " + w.by.String()
 }
 
 // Foreign reports whether a rule of others decided.
@@ -163,9 +163,9 @@ func (x *explorer) fork(s *state) *state {
 	} else {
 		out = new(state)
 	}
-	calls := append(out.calls[:0], s.calls...)
+	calls := out.calls[:0]
 	*out = *s
-	out.calls = calls
+	out.calls = append(calls, s.calls...)
 	out.steps = append([]Step(nil), s.steps...)
 	return out
 }

@@ -156,7 +156,7 @@ func (c Class) describe(of Property) string {
 	if len(out) == 0 && of != In && of != Out {
 		return ""
 	}
-	if len(out) < len(in) || (of == In || of == Out) && wide(in) {
+	if len(out) < len(in) && (of != Conn || len(out) == 1) || (of == In || of == Out) && wide(in) {
 		return strings.TrimSuffix("any but "+listing(of, out), "any but ")
 	}
 	return listing(of, in)

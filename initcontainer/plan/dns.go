@@ -47,7 +47,8 @@ func (b *builder) servers() []netip.Prefix {
 // by, in chain c. Queries over UDP meet the rules before it as well: those decide who is left
 // alone.
 func (b *builder) queries(c rule.Chain) {
-	if !b.asksAgent() || !b.capturesDNS() {
+	nobody := !b.config.OwnerGroups.All && len(b.config.OwnerGroups.List) == 0
+	if !b.asksAgent() || !b.capturesDNS() || nobody {
 		return
 	}
 	b.add(rule.Output, "dns", rule.Jump(rule.Outbound), rule.UDP(), rule.ToPort(dnsPort))

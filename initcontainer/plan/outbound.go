@@ -134,14 +134,14 @@ func (b *builder) excludedPorts(c rule.Chain) {
 // destinations plans the user's choice by address and port at the end of chain c.
 func (b *builder) destinations(c rule.Chain) {
 	b.ranges(c, "exclude-outbound-range", rule.Return(), b.config.OutboundExcludeRanges)
+	if b.config.OutboundRanges.All {
+		b.add(c, "outbound", rule.Jump(rule.Redirect))
+		return
+	}
 	for _, p := range unique(b.config.OutboundPorts) {
 		b.add(c, "outbound-port", rule.Jump(rule.Redirect), rule.TCP(), rule.ToPort(p))
 	}
-	if b.config.OutboundRanges.All {
-		b.add(c, "outbound", rule.Jump(rule.Redirect))
-	} else {
-		b.ranges(c, "outbound-range", rule.Jump(rule.Redirect), b.config.OutboundRanges.Prefixes)
-	}
+	b.ranges(c, "outbound-range", rule.Jump(rule.Redirect), b.config.OutboundRanges.Prefixes)
 }
 
 // ranges adds a rule to chain c for each range of this family.

@@ -44,7 +44,7 @@ func outboundReasons() []reason {
 		{"validation", "", "", "istio-validation needs an address that is always redirected",
 			values("--iptables-probe-port", func(capture.Config) string { return port(ports.ValidationProbe) })},
 		{"proxy", "", "", "the proxy's own connections are left alone, they would come back to it for ever", ownerOption},
-		{"owner-groups", "", "", "processes of other groups are left alone", groupsOption},
+		{"owner-groups", "", "", "processes of this group are looked at, others are left alone", value("ISTIO_OUTBOUND_OWNER_GROUPS", rule.OwnerGID)},
 		{"exclude-owner-group", "", "", "processes of this group are left alone", value("ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE", rule.OwnerGID)},
 		{"local", rule.Nat, "", "what stays in the pod is left alone", outboundOption},
 		{"localhost", "", "", "localhost is left alone", outboundOption},
@@ -90,10 +90,6 @@ func always(option string) func(capture.Config, rule.Rule) string {
 
 func ownersOption(c capture.Config, _ rule.Rule) string {
 	return "--proxy-uid=" + joined(c.ProxyUIDs) + " --proxy-gid=" + joined(c.ProxyGIDs)
-}
-
-func groupsOption(c capture.Config, _ rule.Rule) string {
-	return "ISTIO_OUTBOUND_OWNER_GROUPS=" + joined(c.OwnerGroups.List)
 }
 
 func markOption(c capture.Config, _ rule.Rule) string {

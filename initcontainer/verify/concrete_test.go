@@ -174,9 +174,9 @@ func (w *walker) holds(m rule.Match) bool {
 	case rule.DestPort:
 		return p.Protocol != packet.Other && numeric(uint32(p.DestPort))
 	case rule.OwnerUID:
-		return numeric(p.UID) && !(w.nft && p.UID == packet.Nobody)
+		return numeric(p.UID) && (!w.nft || p.UID != packet.Nobody)
 	case rule.OwnerGID:
-		return numeric(p.GID) && !(w.nft && p.GID == packet.Nobody)
+		return numeric(p.GID) && (!w.nft || p.GID != packet.Nobody)
 	case rule.PacketMark:
 		return hex(p.Mark)
 	case rule.ConnMark:

@@ -51,8 +51,15 @@ func (d *Disproof) Certain() bool {
 	return !d.Differences[0].Unsure
 }
 
+// Exemplary reports whether there is an example, with what is wanted and happens. There is
+// none where it is not packets that are objected to.
+func (d Difference) Exemplary() bool { return d.Example.Source.IsValid() }
+
 // String is the difference in one line.
 func (d Difference) String() string {
+	if !d.Exemplary() {
+		return strings.TrimSuffix(d.Want.Because+": "+d.Rule, ": ")
+	}
 	verb := "is"
 	if d.Unsure {
 		verb = "may be"
@@ -84,6 +91,12 @@ func Prove(c capture.Config, f rule.Family, l rule.Listing) error {
 	p.own(c, l)
 	for _, class := range p.space.Possible(f, p.marks, p.reserved) {
 		if !p.model.Explore(class, p.compare) {
+			if len(p.sure) == 0 { // not ended by differences: it has been given up
+				p.unsure = append(p.unsure, Difference{
+					Packets: "too many kinds to tell apart", Unsure: true,
+					Want: packet.Outcome{Because: "the rules of others are too many to walk through"},
+				})
+			}
 			break
 		}
 	}
@@ -153,7 +166,7 @@ func (p *proof) object(at rule.Place, r rule.Rule, why string) {
 	}
 	p.sure = append(p.sure, Difference{
 		Packets: "those that meet this rule", Rule: at.String() + " " + r.String(),
-		Want: packet.Outcome{Because: why}, Got: packet.Outcome{Verdict: packet.Taken},
+		Want: packet.Outcome{Because: why},
 	})
 }
 
@@ -207,7 +220,7 @@ func (p *proof) differ(w model.Way, want packet.Outcome) {
 }
 
 func (p *proof) result() error {
-	list := append(p.sure, p.unsure...)
+	list := slices.Concat(p.sure, p.unsure)
 	if len(list) == 0 {
 		return nil
 	}
@@ -216,7 +229,7 @@ func (p *proof) result() error {
 		list = list[:maxDifferences]
 	}
 	for i := range list {
-		if list[i].Example.Source.IsValid() {
+		if list[i].Exemplary() {
 			p.trace(&list[i])
 		}
 	}

@@ -12,16 +12,18 @@ import (
 // Write prints the differences, each with the way of one packet.
 func (d *Disproof) Write(w io.Writer) {
 	for i, x := range d.Differences {
+		if !x.Exemplary() {
+			fmt.Fprintf(w, "%s %d: %s\n", d.Family, i+1, x)
+			continue
+		}
 		fmt.Fprintf(w, "%s %d: %s\n", d.Family, i+1, x.verb())
-		fmt.Fprintf(w, "  packets  %s\n  example  %s\n", x.Packets, x.example())
+		fmt.Fprintf(w, "  packets  %s\n  example  %s\n", x.Packets, x.Example)
 		fmt.Fprintf(w, "  happens  %s\n  wanted   %s: %s\n", x.Got, x.Want, x.Want.Because)
 		if x.Rule != "" {
 			fmt.Fprintf(w, "  rule     %s\n", x.Rule)
 		}
-		if len(x.Trace) > 0 {
-			fmt.Fprintln(w, "  way")
-			WriteSteps(w, "    ", x.Trace)
-		}
+		fmt.Fprintln(w, "  way")
+		WriteSteps(w, "    ", x.Trace)
 	}
 	if d.More > 0 {
 		fmt.Fprintf(w, "%s: and %d kinds of packets more\n", d.Family, d.More)
@@ -34,17 +36,8 @@ func (d Difference) verb() string {
 		return "cannot tell"
 	case d.Foreign:
 		return "taken by a rule of others"
-	case d.Example.Source.IsValid():
-		return "goes astray"
 	}
-	return "cannot read a rule"
-}
-
-func (d Difference) example() string {
-	if !d.Example.Source.IsValid() {
-		return "any"
-	}
-	return d.Example.String()
+	return "goes astray"
 }
 
 // Write prints the packet's way, what becomes of it and what was intended.

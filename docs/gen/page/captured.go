@@ -122,39 +122,52 @@ func capturedPage() ([]byte, error) {
 	return d.bytes(), nil
 }
 
-// treats is what becomes of c in the pod, in both families.
+// treats is what becomes of c in the pod: the same in both families and on each backend.
 func (p pod) treats(c connection) (string, error) {
 	config, _, err := capture.Parse(strings.Split(p.line, " "), func(string) string { return "" })
 	if err != nil {
 		return "", fmt.Errorf("settings of column %q: %w", p.title, err)
 	}
-	var cells [2]string
-	for i, f := range []rule.Family{rule.IPv4, rule.IPv6} {
-		one := c.one
-		from := c.from
-		if from[i] == "" {
-			from = podAddresses()
-		}
-		one.Source, one.Destination = netip.MustParseAddr(from[i]), netip.MustParseAddr(c.to[i])
-		if one.Protocol != packet.Other {
-			one.SourcePort = 40000
-		}
+	cell := ""
+	for _, f := range []rule.Family{rule.IPv4, rule.IPv6} {
 		// What is said of IPv4's ranges is meant for IPv6's as well.
 		both := config
 		if f == rule.IPv6 {
 			both.OutboundRanges.Prefixes = inIPv6(config.OutboundRanges.Prefixes)
 			both.OutboundExcludeRanges = inIPv6(config.OutboundExcludeRanges)
 		}
-		t := verify.Trace(both, f, rule.ListingOf(rule.NFTables, plan.Build(both, f).Rules), one)
-		if !t.Agrees() || len(t.Ways) != 1 {
-			return "", fmt.Errorf("%s, %s: the plan does not do what is intended with %s", p.title, c.title, one)
+		one, sets := c.in(f), plan.Build(both, f).Rules
+		for _, b := range []rule.Backend{rule.IPTablesNft, rule.IPTablesLegacy, rule.NFTables} {
+			t := verify.Trace(both, f, rule.ListingOf(b, sets), one)
+			if !t.Agrees() || len(t.Ways) != 1 {
+				return "", fmt.Errorf("%s, %s: the plan does not do what is intended with %s", p.title, c.title, one)
+			}
+			now := word(config, t.Ways[0].Outcome)
+			if cell != "" && now != cell {
+				return "", fmt.Errorf("%s, %s: %s in %s on %s, else %s", p.title, c.title, now, f, b, cell)
+			}
+			cell = now
 		}
-		cells[i] = word(config, t.Ways[0].Outcome)
 	}
-	if cells[0] != cells[1] {
-		return "", fmt.Errorf("%s, %s: IPv4 %s, IPv6 %s", p.title, c.title, cells[0], cells[1])
+	return cell, nil
+}
+
+// in is the connection's packet in family f.
+func (c connection) in(f rule.Family) packet.Packet {
+	i := 0
+	if f == rule.IPv6 {
+		i = 1
 	}
-	return cells[0], nil
+	from := c.from
+	if from[i] == "" {
+		from = podAddresses()
+	}
+	one := c.one
+	one.Source, one.Destination = netip.MustParseAddr(from[i]), netip.MustParseAddr(c.to[i])
+	if one.Protocol != packet.Other {
+		one.SourcePort = 40000
+	}
+	return one
 }
 
 // inIPv6 is the ranges of Services in IPv6 where list has those of IPv4.

@@ -139,8 +139,11 @@ func proven(t *testing.T, st *stage.Stage, label string) {
 		t.Errorf("verify-rules says\n%s", out)
 	}
 	for _, address := range words[1:] {
-		to := netip.AddrPortFrom(netip.MustParseAddr(address), 8080).String()
-		out, err := st.Run(t.Context(), "sluice", "trace-packet", words[0], "-n", "default", "--in", "eth0", "--to", to)
+		peer, to := "192.0.2.1", netip.AddrPortFrom(netip.MustParseAddr(address), 8080).String()
+		if strings.Contains(address, ":") {
+			peer = "2001:db8::1"
+		}
+		out, err := st.Run(t.Context(), "sluice", "trace-packet", words[0], "-n", "default", "--in", "eth0", "--from", peer, "--to", to)
 		if err != nil || !strings.Contains(out, "15006") {
 			t.Errorf("trace-packet to %s: %v, want port 15006 in\n%s", to, err, out)
 		}

@@ -70,7 +70,7 @@ func (k *Kernel) Listing(ctx context.Context, f rule.Family) (rule.Listing, erro
 // Swap turns from, which must be what Read returned, into to, in one transaction for all
 // tables of both families. Each table answers a packet with the old rules or the new ones,
 // never with a mixture or none. Where inbound connections that were redirected are to be
-// diverted, or the other way round, it takes two: see stages.
+// diverted, or the other way round, it takes two: see Stages.
 //
 // On an error nothing has changed, or both ways are in force. It fails when another
 // program has changed the interception's rules since they were read.
@@ -81,6 +81,9 @@ func (k *Kernel) Swap(ctx context.Context, from, to map[rule.Family]rule.Sets) e
 		}
 		if err := k.load(ctx, from, stage); err != nil {
 			return fmt.Errorf("load nftables: %w", err)
+		}
+		if err := ForgetAttempts(from, stage); err != nil {
+			return err
 		}
 		from = stage
 	}

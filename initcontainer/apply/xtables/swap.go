@@ -35,6 +35,9 @@ func (k *Kernel) Swap(ctx context.Context, from, to map[rule.Family]rule.Sets) e
 		if err := k.load(ctx, from, stage); err != nil {
 			return fmt.Errorf("load rules: %w", k.explain(ctx, err))
 		}
+		if err := nft.ForgetAttempts(from, stage); err != nil {
+			return err
+		}
 		from = stage
 	}
 	return nil

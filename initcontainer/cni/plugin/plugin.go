@@ -73,23 +73,26 @@ func (p Plugin) add(a *skel.CmdArgs) error {
 	if err != nil {
 		return fail(err)
 	}
-	if err := p.capture(conf, a); err != nil {
+	if err := p.capture(conf, a, conf.Intercept); err != nil {
 		return fail(err)
 	}
 	return types.PrintResult(result, conf.CNIVersion)
 }
 
-// check makes sure that the rules of a pod are there.
+// check proves that the rules of a pod are in force.
 func (p Plugin) check(a *skel.CmdArgs) error {
 	conf, _, err := decode(a.StdinData)
 	if err != nil {
 		return fail(err)
 	}
-	return fail(p.capture(conf, a))
+	return fail(p.capture(conf, a, conf.Verify))
 }
 
+// deed is Settings.Intercept or Settings.Verify.
+type deed func(context.Context, pod.Decision, *slog.Logger) error
+
 // capture does what is to be done with a sandbox.
-func (p Plugin) capture(conf Conf, a *skel.CmdArgs) error {
+func (p Plugin) capture(conf Conf, a *skel.CmdArgs, do deed) error {
 	log, closeLog := logger(conf)
 	defer closeLog()
 	args := parseArgs(a.Args)
@@ -108,7 +111,7 @@ func (p Plugin) capture(conf Conf, a *skel.CmdArgs) error {
 		return fmt.Errorf("find network namespace %s: %w", a.Netns, err)
 	}
 	defer ns.Close()
-	err = Within(ns, func() error { return conf.Intercept(p.Context, d, log) })
+	err = Within(ns, func() error { return do(p.Context, d, log) })
 	if err != nil {
 		log.Error("pod's traffic not captured", "error", err)
 		return fmt.Errorf("capture the pod's traffic: %w", err)
@@ -200,6 +203,32 @@ func parseArgs(text string) Args {
 
 // Intercept does what was decided in the network namespace of the calling thread.
 func (s Settings) Intercept(ctx context.Context, d pod.Decision, log *slog.Logger) error {
-	options := capture.Options{LogLevel: s.LogLevel, NativeNftables: s.NativeNftables, Flavour: s.Flavour, Notes: d.Notes}
-	return initcontainer.Run(ctx, initcontainer.Config{Capture: d.Capture, Options: options, Log: log, Out: io.Discard})
+	return initcontainer.Run(ctx, s.config(d, log))
+}
+
+// Verify fails unless the rules in force in the network namespace of the calling thread do
+// what was decided.
+func (s Settings) Verify(ctx context.Context, d pod.Decision, log *slog.Logger) error {
+	found, err := initcontainer.Verify(ctx, s.config(d, log))
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		if f.Routing != nil {
+			return f.Routing
+		}
+		if f.Disproof != nil {
+			return f.Disproof
+		}
+	}
+	return nil
+}
+
+func (s Settings) config(d pod.Decision, log *slog.Logger) initcontainer.Config {
+	return initcontainer.Config{Capture: d.Capture, Options: s.Options(d), Log: log, Out: io.Discard}
+}
+
+// Options are those of a run for a decision.
+func (s Settings) Options(d pod.Decision) capture.Options {
+	return capture.Options{LogLevel: s.LogLevel, NativeNftables: s.NativeNftables, Flavour: s.Flavour, Notes: d.Notes}
 }

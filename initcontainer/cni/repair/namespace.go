@@ -18,21 +18,21 @@ import (
 	"github.com/sluicemesh/sluice/initcontainer/cni/pod"
 )
 
-// namespace opens the network namespace of a pod: that of a process in one of the pod's
+// Namespace opens the network namespace of a pod: that of a process in one of the pod's
 // control groups, in which the pod's address is. The caller closes it.
-func (r Repairer) namespace(p *pod.Pod) (netns.NsHandle, error) {
+func (c Config) Namespace(p *pod.Pod) (netns.NsHandle, error) {
 	address := net.ParseIP(p.Status.PodIP)
 	if address == nil || p.Metadata.UID == "" {
 		return netns.None(), fmt.Errorf("the pod has no address yet: %q", p.Status.PodIP)
 	}
-	processes, err := r.processes(p.Metadata.UID)
+	processes, err := c.processes(p.Metadata.UID)
 	if err != nil {
 		return netns.None(), fmt.Errorf("find the pod's processes: %w", err)
 	}
 	err = errors.New("none of its processes is there")
 	for _, pid := range processes {
 		var ns netns.NsHandle
-		if ns, err = r.open(pid, p.Metadata.UID, address); err == nil {
+		if ns, err = c.open(pid, p.Metadata.UID, address); err == nil {
 			return ns, nil
 		}
 	}
@@ -40,13 +40,13 @@ func (r Repairer) namespace(p *pod.Pod) (netns.NsHandle, error) {
 }
 
 // open opens the namespace of a process, which must be that of the pod.
-func (r Repairer) open(pid int, uid string, address net.IP) (netns.NsHandle, error) {
-	ns, err := netns.GetFromPath(filepath.Join(r.Proc, strconv.Itoa(pid), "ns", "net"))
+func (c Config) open(pid int, uid string, address net.IP) (netns.NsHandle, error) {
+	ns, err := netns.GetFromPath(filepath.Join(c.Proc, strconv.Itoa(pid), "ns", "net"))
 	if err != nil {
 		return netns.None(), err
 	}
 	// The number of a process that has ended may have been given to another meanwhile.
-	if !r.belongs(pid, uid) {
+	if !c.belongs(pid, uid) {
 		return netns.None(), errors.Join(fmt.Errorf("process %d has ended", pid), ns.Close())
 	}
 	if err := plugin.Within(ns, func() error { return holds(address) }); err != nil {
@@ -68,14 +68,14 @@ func holds(address net.IP) error {
 }
 
 // processes lists the processes of a pod, the oldest first as far as numbers tell.
-func (r Repairer) processes(uid string) ([]int, error) {
-	entries, err := os.ReadDir(r.Proc)
+func (c Config) processes(uid string) ([]int, error) {
+	entries, err := os.ReadDir(c.Proc)
 	if err != nil {
 		return nil, err
 	}
 	var found []int
 	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil && r.belongs(pid, uid) {
+		if pid, err := strconv.Atoi(e.Name()); err == nil && c.belongs(pid, uid) {
 			found = append(found, pid)
 		}
 	}
@@ -85,8 +85,8 @@ func (r Repairer) processes(uid string) ([]int, error) {
 
 // belongs reports whether a process is in a control group of the pod. Their names have the
 // pod's UID, with dashes, or with underscores where systemd makes them.
-func (r Repairer) belongs(pid int, uid string) bool {
-	text, err := os.ReadFile(filepath.Join(r.Proc, strconv.Itoa(pid), "cgroup"))
+func (c Config) belongs(pid int, uid string) bool {
+	text, err := os.ReadFile(filepath.Join(c.Proc, strconv.Itoa(pid), "cgroup"))
 	if err != nil {
 		return false // it has ended
 	}

@@ -172,7 +172,7 @@ func (r Repairer) write(ctx context.Context, p *pod.Pod) error {
 	if d.Skip != "" {
 		return errors.New("the plug-in leaves the pod alone, as " + d.Skip)
 	}
-	ns, err := r.namespace(p)
+	ns, err := r.Namespace(p)
 	if err != nil {
 		return err
 	}
