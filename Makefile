@@ -46,6 +46,10 @@ images: setup ## the container images, as archives in the cache; unchanged ones 
 .PHONY: test
 test: unit e2e ## all tests, the scenarios on a real cluster included
 
+.PHONY: matrix
+matrix: setup ## interception by real sockets: all pairs of options and 1000 random settings on each backend
+	SLUICE_MATRIX=1000 go test -count=1 -timeout 60m -run TestMatrix ./initcontainer
+
 .PHONY: unit
 unit: setup envoy ## all tests but the scenarios: kernel, API server and Envoy included
 	assets=$$(go run ./e2e/cluster/cmd/cluster assets); \

@@ -54,7 +54,8 @@ func (r *run) prove(ctx context.Context, f rule.Family, target *store) error {
 	if !errors.As(err, &disproof) || disproof.Certain() {
 		return err
 	}
-	r.Log.Warn("rules of others may change what is captured", "family", f, "error", err)
+	r.Log.Warn("rules of others may change what is captured", "family", f,
+		"example", disproof.Differences[0].String(), "more", len(disproof.Differences)-1+disproof.More)
 	return nil
 }
 

@@ -56,7 +56,7 @@ func TestFailureInTheMiddleChangesNothing(t *testing.T) {
 			{"", "-i * -b *"}, {"-q 80 -b 8080", "-i * -b *"}, {"", tproxyPod}, {tproxyPod, "-i * -b *"},
 		} {
 			before, line := change[0], change[1]
-			calls := 1 << 20
+			calls := 0
 			for nth := 0; nth <= calls; nth++ {
 				t.Run(fmt.Sprintf("%s/after %q/%q/call %d", flavour, before, line, nth), func(t *testing.T) {
 					lab := netlab.New(t, true)

@@ -113,15 +113,16 @@ func saved(t *testing.T, lab *netlab.Lab, flavour string) string {
 	return volatile.ReplaceAllString(all, "")
 }
 
-// addForeignRules stands for another program's rules, around and like ours.
+// addForeignRules stands for another program's rules, around and like ours, that take
+// nothing of what is to be captured: that would be a leak.
 func addForeignRules(t *testing.T, lab *netlab.Lab, flavour string) {
 	t.Helper()
 	for _, family := range []string{"iptables-", "ip6tables-"} {
 		for _, line := range []string{
-			"-t nat -N FOREIGN", "-t nat -A FOREIGN -p tcp --dport 7777 -j REDIRECT --to-ports 8080",
-			"-t nat -A OUTPUT -j FOREIGN", "-t nat -A PREROUTING -p tcp -m comment --comment sluices-of-others -j FOREIGN",
+			"-t nat -N FOREIGN", "-t nat -A FOREIGN -p udp --dport 7777 -j REDIRECT --to-ports 8080",
+			"-t nat -A OUTPUT -j FOREIGN", "-t nat -A PREROUTING -p udp -m comment --comment sluices-of-others -j FOREIGN",
 			"-t nat -A POSTROUTING -p udp -j RETURN", "-t filter -A INPUT -p tcp --dport 15001 -j ACCEPT",
-			"-t mangle -A OUTPUT -m mark --mark 5 -j RETURN",
+			"-t mangle -A OUTPUT -p udp -m mark --mark 5 -j RETURN",
 		} {
 			lab.Output(t, family+flavour, strings.Fields(line)...)
 		}

@@ -165,7 +165,8 @@ func (x *explorer) fork(s *state) *state {
 	}
 	calls := out.calls[:0]
 	*out = *s
-	out.calls = append(calls, s.calls...)
+	out.calls = calls
+	out.calls = append(out.calls, s.calls...)
 	out.steps = append([]Step(nil), s.steps...)
 	return out
 }

@@ -94,7 +94,7 @@ func (k *Kernel) change(ctx context.Context, fill func(*snapshot, *batch)) error
 		if err != nil {
 			return err
 		}
-		b := &batch{messages: c.messages(usualBatch), conn: c}
+		b := &batch{messages: c.messages(usualAsk), conn: c}
 		b.begin(unix.NFNL_MSG_BATCH_BEGIN, 0, unix.NFPROTO_UNSPEC, unix.NFNL_SUBSYS_NFTABLES)
 		b.number(unix.NFNL_BATCH_GENID, s.generation)
 		b.what = append(b.what, action{verb: "begin"})
