@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -54,12 +55,9 @@ func parseTruth(v string) (bool, error) {
 	return on, nil
 }
 
-func useMode(l *line, v string) error {
-	l.config.Mode = Mode(v)
-	if v == "" {
-		l.config.Mode = Redirect
-	}
-	return nil // Validate judges it
+func useMode(l *line, v string) (err error) {
+	l.config.Mode, err = ParseMode(cmp.Or(v, string(Redirect)))
+	return err
 }
 
 func useLoopback(l *line, v string) error {
