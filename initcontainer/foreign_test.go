@@ -42,6 +42,30 @@ func TestForeignLeak(t *testing.T) {
 	}
 }
 
+// TestForeignLeakBetweenRuns: a run that finds its rules in place proves all the same, and
+// leaves what it finds.
+func TestForeignLeakBetweenRuns(t *testing.T) {
+	for line, leak := range map[string][]string{
+		"--force-iptables-binary=nft -i * -b *":    {"iptables-nft", "-t", "nat", "-I", "OUTPUT", "-d", netlab.Remote4 + "/32", "-j", "ACCEPT"},
+		"--force-iptables-binary=legacy -i * -b *": {"iptables-legacy", "-t", "nat", "-I", "OUTPUT", "-d", netlab.Remote4 + "/32", "-j", "ACCEPT"},
+		"--native-nftables -i * -b *":              {"nft", "table ip other { chain output { type nat hook output priority -110; ip daddr " + netlab.Remote4 + " tcp dport 80 redirect to :9; }; }"},
+	} {
+		t.Run(line, func(t *testing.T) {
+			lab := netlab.New(t, true)
+			mustRun(t, lab, line)
+			lab.Output(t, leak[0], leak[1:]...)
+			before := lab.Output(t, "nft", "list", "ruleset")
+			r := run(t, lab, line)
+			if r.err == nil || !strings.Contains(r.err.Error(), netlab.Remote4) {
+				t.Fatalf("second run beside a leak: %v; want an error that names %s", r.err, netlab.Remote4)
+			}
+			if after := lab.Output(t, "nft", "list", "ruleset"); after != before {
+				t.Errorf("after the failed run:\n%s\nwant what was before:\n%s", after, before)
+			}
+		})
+	}
+}
+
 // rulesOf is the lines of a listing that are rules.
 func rulesOf(save string) string {
 	var out []string
