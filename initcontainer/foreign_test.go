@@ -42,6 +42,35 @@ func TestForeignLeak(t *testing.T) {
 	}
 }
 
+// TestForeignLeakBetweenRuns: a run that finds its rules in place proves all the same, and
+// leaves what it finds.
+func TestForeignLeakBetweenRuns(t *testing.T) {
+	for _, tt := range []struct {
+		line string
+		leak []string
+	}{
+		{"--force-iptables-binary=nft -i * -b *", []string{"iptables-nft", "-t", "nat", "-I", "OUTPUT", "-d", netlab.Remote4 + "/32", "-j", "ACCEPT"}},
+		{"--force-iptables-binary=nft -i * -b *", []string{"iptables-nft", "-t", "raw", "-I", "OUTPUT", "-d", netlab.Remote4 + "/32", "-j", "NOTRACK"}},
+		{"--force-iptables-binary=legacy -i * -b *", []string{"iptables-legacy", "-t", "nat", "-I", "OUTPUT", "-d", netlab.Remote4 + "/32", "-j", "ACCEPT"}},
+		{"--force-iptables-binary=legacy -i * -b *", []string{"iptables-legacy", "-t", "raw", "-I", "OUTPUT", "-d", netlab.Remote4 + "/32", "-j", "NOTRACK"}},
+		{"--native-nftables -i * -b *", []string{"nft", "table ip other { chain output { type nat hook output priority -110; ip daddr " + netlab.Remote4 + " tcp dport 80 redirect to :9; }; }"}},
+	} {
+		t.Run(strings.Join(tt.leak, " "), func(t *testing.T) {
+			lab := netlab.New(t, true)
+			mustRun(t, lab, tt.line)
+			lab.Output(t, tt.leak[0], tt.leak[1:]...)
+			before := lab.Output(t, "nft", "list", "ruleset")
+			r := run(t, lab, tt.line)
+			if r.err == nil || !strings.Contains(r.err.Error(), netlab.Remote4) {
+				t.Fatalf("second run beside a leak: %v; want an error that names %s", r.err, netlab.Remote4)
+			}
+			if after := lab.Output(t, "nft", "list", "ruleset"); after != before {
+				t.Errorf("after the failed run:\n%s\nwant what was before:\n%s", after, before)
+			}
+		})
+	}
+}
+
 // rulesOf is the lines of a listing that are rules.
 func rulesOf(save string) string {
 	var out []string

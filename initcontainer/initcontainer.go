@@ -26,6 +26,9 @@ import (
 	"github.com/sluicemesh/sluice/initcontainer/rule"
 )
 
+// lockWait is how long a run waits for another: many times what one takes.
+const lockWait = 5 * time.Second
+
 // Config is what Run needs. All fields but Resolvers must be set.
 type Config struct {
 	Capture capture.Config
@@ -84,7 +87,7 @@ func (c Config) here(ctx context.Context) error {
 		return c.print(families)
 	}
 	if !c.Options.SkipApply {
-		if err := c.load(ctx, link, families); err != nil {
+		if err := c.alone(ctx, func() error { return c.load(ctx, link, families) }); err != nil {
 			return err
 		}
 	}
@@ -96,6 +99,21 @@ func (c Config) here(ctx context.Context) error {
 	c.Log.Info("interception is as configured", "mode", c.Capture.Mode, "cleanup", c.Options.CleanupOnly,
 		"loaded", !c.Options.SkipApply, "took", time.Since(start))
 	return nil
+}
+
+// alone calls load while no other run is at work in the namespace: two that replace each
+// other's rules would both find something else than they wrote. Where another does not end,
+// or a container of the pod keeps the lock, it goes on: the proof tells whether that went well.
+func (c Config) alone(ctx context.Context, load func() error) error {
+	lock, err := host.Lock(ctx, lockWait)
+	if errors.Is(err, host.ErrBusy) {
+		c.Log.Warn("not waiting any longer", "error", err, "waited", lockWait)
+		return load()
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(load(), lock.Close())
 }
 
 // probe finds out whether the rules of another program are in force: in the family of the

@@ -126,10 +126,7 @@ func (r *run) apply(ctx context.Context) error {
 		return err
 	}
 	if !retired && r.done(targets[0]) {
-		for _, f := range r.families {
-			r.Log.Info("nothing to change", "family", f)
-		}
-		return nil
+		return r.confirm(ctx, targets[0])
 	}
 	problems := r.problems
 	for _, target := range targets {
@@ -145,6 +142,18 @@ func (r *run) apply(ctx context.Context) error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// confirm ends a run that found everything of ours in place. It writes nothing, but proves
+// all the same: rules of others may have come since they were loaded.
+func (r *run) confirm(ctx context.Context, target *store) error {
+	for _, f := range r.families {
+		if err := r.prove(ctx, f, target); err != nil {
+			return err
+		}
+		r.Log.Info("nothing to change", "family", f)
+	}
+	return nil
 }
 
 // goal is what a store is to hold when target has the rules.

@@ -1,9 +1,3 @@
-// Package host looks at the network namespace and the image: which addresses the pod has,
-// which legacy tables, and which iptables programs can write rules.
-//
-// It only reads, and runs no program. (Istio probes with a rule that it adds and removes; a
-// namespace in use must not be changed to find out about it.) What it reads is netlink,
-// /proc, PATH and files of the image.
 package host
 
 import (

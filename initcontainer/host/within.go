@@ -1,8 +1,9 @@
 // Package host finds out what the network namespace and the image offer: address families,
 // flavours and programs of iptables, servers for DNS, names of users and groups.
 //
-// It changes nothing. Data comes from the kernel, over netlink and from /proc, and from files
-// of the image; it goes to package initcontainer.
+// It runs no program and changes nothing. (Istio probes with a rule that it adds and removes;
+// a namespace in use must not be changed to find out about it.) Data comes from the kernel,
+// over netlink and from /proc, and from files of the image; it goes to package initcontainer.
 package host
 
 import (

@@ -224,6 +224,9 @@ func (i *info) conntrack() (out []rule.Match, ok bool) {
 	return out, match != 0 && match&^(state|direction) == 0
 }
 
+// notrack is the flag of target CT that keeps packets from nat.
+const notrack = 1
+
 // target says what iptables does with a packet; not ok when it is not known here.
 func (i *info) target(f rule.Family, name string) (t rule.Target, ok bool) {
 	switch name {
@@ -239,6 +242,9 @@ func (i *info) target(f rule.Family, name string) (t rule.Target, ok bool) {
 	case "TPROXY/1":
 		t, ok = i.tproxy(f)
 	case "CT/0", "CT/1", "CT/2":
+		if i.u16(0)&notrack != 0 {
+			return foreign("CT --notrack"), !i.short
+		}
 		// Flags, events, helpers and time limits are not for interception.
 		const begin, end = 4, 28
 		t, ok = rule.Zone(i.u16(2)), i.u16(0) == 0 && zero(i.bytes(begin, end-begin))
