@@ -228,6 +228,7 @@ func installAgain(t *testing.T, c *cluster) {
 
 // everyProfile lets the server check what each profile would apply.
 func everyProfile(t *testing.T, c *cluster) {
+	c.define(t, attachments())
 	for _, profile := range manifests.Profiles() {
 		out := c.must(t, "install", "--set", "profile="+profile, "--dry-run",
 			"--set", "components.base.enabled=false", "--set", "values.global.remotePilotAddress=10.0.0.1")

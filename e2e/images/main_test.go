@@ -112,7 +112,7 @@ func writeModule(root string) error {
 		"go.mod":                      "module github.com/sluicemesh/sluice\n\ngo 1.26\n",
 		"internal/version/version.go": "package version\n\nvar Version string\n",
 	}
-	for _, dir := range []string{"cmd/sluiced", "cmd/sluice-agent", "cmd/sluice-init", "samples/httpbin", "samples/demoapp"} {
+	for _, dir := range []string{"cmd/sluiced", "cmd/sluice-agent", "cmd/sluice-init", "cmd/sluice-cni", "samples/httpbin", "samples/demoapp"} {
 		files[dir+"/main.go"] = program(dir)
 	}
 	for name, text := range files {

@@ -16,4 +16,5 @@ RUN apt-get update \
 COPY --from=build /out/sluice-cni /usr/local/bin/
 RUN ln -s sluice-cni /usr/local/bin/install-cni
 WORKDIR /
+USER 0:0
 ENTRYPOINT ["/usr/local/bin/install-cni"]
