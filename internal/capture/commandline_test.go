@@ -95,6 +95,10 @@ func TestParseValues(t *testing.T) {
 		{"dns off by flag", []string{"--redirect-dns=false"}, map[string]string{"ISTIO_META_DNS_CAPTURE": "true"}, func(*Config, *Options) {}},
 		{"all dns", []string{"--redirect-dns", "--capture-all-dns"}, nil,
 			func(c *Config, _ *Options) { c.RedirectDNS, c.CaptureAllDNS = true, true }},
+		{"program for none", []string{"--native-nftables", "--force-iptables-binary=nft"}, nil, func(_ *Config, o *Options) {
+			o.NativeNftables, o.Flavour = true, "nft"
+			o.Notes = []string{"force-iptables-binary has no effect: native-nftables uses no program"}
+		}},
 		{"all dns alone", nil, map[string]string{"CAPTURE_ALL_DNS": "true"}, func(c *Config, o *Options) {
 			c.CaptureAllDNS = true
 			o.Notes = []string{"capture-all-dns has no effect: redirect-dns is not set"}
@@ -172,7 +176,8 @@ func TestParseRefuses(t *testing.T) {
 		env  map[string]string
 		want []string // each must be in the message
 	}{
-		{"unknown mode", []string{"-m", "redirect"}, nil, []string{`"redirect"`}},
+		{"unknown mode", []string{"-m", "redirect"}, nil, []string{"--istio-inbound-interception-mode", `"redirect"`, "TPROXY"}},
+		{"all mistakes at once", []string{"-m", "redirect", "-p", "x"}, map[string]string{"DRY_RUN": "y"}, []string{`"redirect"`, `"x"`, `"y"`}},
 		{"tproxy mark", []string{"-t", "0"}, nil, []string{"--istio-inbound-tproxy-mark", `"0"`}},
 		{"tproxy mark without a successor", []string{"-t", "4294967295"}, nil, []string{`"4294967295"`, "4294967294"}},
 		{"tproxy table", []string{"-r", "0"}, nil, []string{"--istio-inbound-tproxy-route-table", `"0"`}},

@@ -55,11 +55,15 @@ func parseTruth(v string) (bool, error) {
 }
 
 func useMode(l *line, v string) error {
-	l.config.Mode = Mode(v)
-	if v == "" {
+	switch m := Mode(v); m {
+	case "":
 		l.config.Mode = Redirect
+	case Redirect, TProxy, None:
+		l.config.Mode = m
+	default:
+		return fmt.Errorf("%q is not an interception mode, write REDIRECT, TPROXY or NONE", v)
 	}
-	return nil // Validate judges it
+	return nil
 }
 
 func useLoopback(l *line, v string) error {
@@ -177,6 +181,9 @@ func (l *line) proxyIDs() {
 func (l *line) contradictions() {
 	if l.config.CaptureAllDNS && !l.config.RedirectDNS {
 		l.note("capture-all-dns has no effect: redirect-dns is not set")
+	}
+	if l.options.NativeNftables && l.options.Flavour != "" {
+		l.note("force-iptables-binary has no effect: native-nftables uses no program")
 	}
 	if !l.config.OwnerGroups.All && len(l.config.OwnerGroupsExcluded) > 0 {
 		l.note("ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE has no effect: ISTIO_OUTBOUND_OWNER_GROUPS lists whom to capture")
