@@ -204,6 +204,13 @@ func TestIntercept(t *testing.T) {
 		{"", nil, "trace-packet web", 2, []string{"Error: --to is missing"}},
 		{"", nil, "trace-packet --to 1.2.3.4:80", 2, []string{"Error: name a POD, or give an init container's arguments with --args"}},
 		{"", nil, "trace-packet web --to 1.2.3.4:80 --in eth0", 2, []string{"Error: --from is missing"}},
+		{"", nil, "trace-packet web --to 1.2.3.4:99999", 2, []string{`Error: --to is "1.2.3.4:99999": write ADDRESS:PORT`}},
+		{"", nil, "trace-packet web --to [::1]:80 --from 1.2.3.4", 2, []string{"Error: --from 1.2.3.4 and --to ::1 are of two families"}},
+		{"", nil, "trace-packet web db --to 1.2.3.4:80", 2, []string{`Error: name one POD; "db" is one word too many`}},
+		{"", nil, "trace-packet web --too 1.2.3.4:80", 2, []string{"Error: unknown flag: --too"}},
+		{"", nil, "verify-rules", 2, []string{"Error: name one POD"}},
+		{"", nil, "verify-rules web db", 2, []string{"Error: name one POD"}},
+		{"", nil, "verify-rules web --jsn", 2, []string{"Error: unknown flag: --jsn"}},
 		{"", nil, "trace-packet web --to 1.2.3.4:80 --nameservers 1.1.1.1", 2, []string{"Error: --nameservers goes with --args"}},
 	} {
 		t.Run(tt.args, func(t *testing.T) {

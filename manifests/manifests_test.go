@@ -85,7 +85,7 @@ func TestRenderRefuses(t *testing.T) {
 			"global": map[string]any{"remotePilotAddress": "istiod.example.com"}, "istiodRemote": map[string]any{"enabled": true},
 		}}, "must be an IP address"},
 		"a chart that is not there": {Release{Chart: "ztunnel"}, "ztunnel"},
-		"ambient mode": {Release{Chart: CNI, Values: map[string]any{"ambient": map[string]any{"enabled": true}}}, "ambient mode is not supported"},
+		"ambient mode":              {Release{Chart: CNI, Values: map[string]any{"ambient": map[string]any{"enabled": true}}}, "ambient mode is not supported"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Render(tc.release)

@@ -18,7 +18,7 @@ func TestSettingsRefused(t *testing.T) {
 		src  Source
 		want string
 	}{
-		{"mesh", Source{Mesh: "trustDomain: 7"}, `invalid value for string field trustDomain`},
+		{"mesh", Source{Mesh: "trustDomain: 7"}, `trustDomain: 7 is not a text, write it in quotes: "7"`},
 		{"proxy config", Source{Mesh: "defaultConfig: {statusPort: 70000, drainDuration: 0s}"},
 			"mesh config: defaultConfig.statusPort: 70000 is not a port, write a number from 0 to 65535; defaultConfig.drainDuration: 0s is less than 1s"},
 		{"ranges", Source{Values: `{"global":{"proxy":{"includeIPRanges":"everywhere"}}}`}, `values: global.proxy.includeIPRanges: "everywhere" is not an IP range`},

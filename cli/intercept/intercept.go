@@ -49,6 +49,8 @@ func (o *options) addFlags(cmd *cobra.Command) {
 	f.DurationVar(&o.timeout, "timeout", time.Minute, "how long it may take")
 	f.StringVarP(&o.output, "output", "o", "", "json; empty for text")
 	f.StringVar(&o.color, "color", terminal.ColorAuto, "auto, always or never")
+	// A mistyped command has found nothing out: 1 would say that packets differ.
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return o.told(err) })
 }
 
 const rights = `It takes the rights to get pods, to patch pods/ephemeralcontainers and to get pods/log in the pod's
@@ -73,7 +75,12 @@ through the rules. The pod's containers go on meanwhile.
 The exit code is 0 when the proof succeeds, 1 when packets differ, 2 when it could not be found out.`,
 		Example: `  sluice verify-rules httpbin-5d4f-abcde -n shop
   sluice verify-rules httpbin-5d4f-abcde.shop -o json`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return o.told(errors.New("name one POD, and its namespace with -n"))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.told(o.inPod(cmd.Context(), args[0], question{verb: "verify"}))
 		},

@@ -2,6 +2,7 @@ package intercept
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +21,8 @@ const usual = "eth0"
 
 // offline is a question without a pod: arguments in place of it.
 type offline struct {
-	// line is the arguments of sluice-init; words NAME=VALUE are its environment.
+	// line is the arguments of sluice-init: words, of which NAME=VALUE are its environment,
+	// or a JSON list as kubectl prints it.
 	line string
 	// resolvers are the servers in the pod's resolv.conf, by commas.
 	resolvers string
@@ -46,18 +48,9 @@ func (q offline) trace(out io.Writer, p packetFlags) error {
 
 // config reads the arguments.
 func (q offline) config() (capture.Config, error) {
-	env := map[string]string{}
-	var args []string
-	for word := range strings.FieldsSeq(q.line) {
-		name, value, pair := strings.Cut(word, "=")
-		switch {
-		case word == `""` || word == "''":
-			args = append(args, "")
-		case pair && !strings.HasPrefix(word, "-"):
-			env[name] = value
-		default:
-			args = append(args, word)
-		}
+	args, env, err := q.words()
+	if err != nil {
+		return capture.Config{}, err
 	}
 	c, _, err := capture.Parse(args, func(name string) string { return env[name] })
 	if err != nil {
@@ -77,6 +70,34 @@ func (q offline) config() (capture.Config, error) {
 		return capture.Config{}, errors.New("--args ask for the DNS queries to the servers of resolv.conf: name them with --nameservers, or add --capture-all-dns")
 	}
 	return c, nil
+}
+
+// words parts the line into arguments and environment.
+func (q offline) words() (args []string, env map[string]string, err error) {
+	if strings.HasPrefix(strings.TrimSpace(q.line), "[") {
+		if err := json.Unmarshal([]byte(q.line), &args); err != nil {
+			return nil, nil, fmt.Errorf("--args begins like a JSON list and is none: %w", err)
+		}
+		return args, nil, nil
+	}
+	env = map[string]string{}
+	for word := range strings.FieldsSeq(q.line) {
+		name, value, pair := strings.Cut(word, "=")
+		switch {
+		case word == `""` || word == "''":
+			args = append(args, "")
+		case pair && variable(name):
+			env[name] = value
+		default:
+			args = append(args, word)
+		}
+	}
+	return args, env, nil
+}
+
+// variable reports whether name is one of an environment variable.
+func variable(name string) bool {
+	return name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == ""
 }
 
 // packet is the first packet of a connection, or a datagram, in a pod of which only the

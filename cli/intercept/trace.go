@@ -2,6 +2,7 @@ package intercept
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -39,7 +40,12 @@ The exit code is 0 when the packet goes the way it should, 1 when it does not, 2
 		Example: `  sluice trace-packet httpbin-5d4f-abcde -n shop --to 10.96.0.1:443 --uid 1000
   sluice trace-packet httpbin-5d4f-abcde -n shop --in eth0 --from 10.244.0.9 --to 10.244.0.5:8080
   sluice trace-packet --args "-i * -b * -x 10.0.0.0/8" --to 10.1.2.3:80 --uid 1000`,
-		Args: cobra.MaximumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return o.told(fmt.Errorf("name one POD; %q is one word too many", args[1]))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.told(o.trace(cmd, args, p, without))
 		},
@@ -73,6 +79,10 @@ func (o *options) trace(cmd *cobra.Command, args []string, p packetFlags, withou
 	case !planned && without.resolvers != "":
 		return errors.New("--nameservers goes with --args; a pod has its own resolv.conf")
 	case !planned:
+		// Before the pod gets a container that stays with it.
+		if _, _, err := p.packet(); err != nil {
+			return err
+		}
 		return o.inPod(cmd.Context(), args[0], question{verb: "trace", args: p.arguments()})
 	case o.output != "":
 		return errors.New("--output does not go with --args")

@@ -50,10 +50,12 @@ func run() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if asked {
-		options.LogTarget = "stderr"
-	}
 	log := logger(options)
+	if asked {
+		// The run that is asked about has said what it thinks of its settings, and where both
+		// streams become one, as in a container's log, an answer for programs must stay alone.
+		log = slog.New(slog.DiscardHandler)
+	}
 	settings := initcontainer.Config{Capture: config, Options: options, Log: log, Out: os.Stdout}
 	if asked {
 		return answer(ctx, settings, question)

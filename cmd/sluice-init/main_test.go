@@ -61,6 +61,7 @@ func TestProgram(t *testing.T) {
 		code   int
 		stdout string
 		stderr string
+		silent bool // nothing on standard error
 	}{
 		{name: "default pod", args: "istio-iptables -p 15001 -z 15006 -u 1337 -m REDIRECT -i * -x  -b * -d 15090,15021,15020",
 			stdout: `msg="rules loaded and verified" family=IPv6 backend=iptables-nft rules=16 replaced=0`},
@@ -71,6 +72,7 @@ func TestProgram(t *testing.T) {
 		{name: "unknown group", env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS=no-such-group"}, code: 1,
 			stderr: `environment variable ISTIO_OUTBOUND_OWNER_GROUPS: no group "no-such-group" in the init container's image, write its number`},
 		{name: "no iptables", env: []string{"PATH=/nonexistent"}, code: 1, stdout: "no usable backend: iptables-nft: IPv4: program iptables-nft is not in the image"},
+		{name: "answer for programs", args: "verify -m NONE --capture-all-dns --json", stdout: `"proven": true`, silent: true},
 		{name: "rules that do not stick", env: []string{lossyPath}, args: "-b *", code: 126, stdout: `missing rule`},
 	}
 	for _, tt := range tests {
@@ -82,6 +84,9 @@ func TestProgram(t *testing.T) {
 			got := execute(t, netlab.New(t, true), tt.env, program, args...)
 			if got.code != tt.code {
 				t.Errorf("exit code %d, want %d", got.code, tt.code)
+			}
+			if tt.silent && got.stderr != "" {
+				t.Errorf("stderr:\n%s\nwant nothing", got.stderr)
 			}
 			if !strings.Contains(got.stdout, tt.stdout) || !strings.Contains(got.stderr, tt.stderr) {
 				t.Errorf("stdout:\n%s\nstderr:\n%s\nwant %q and %q in them", got.stdout, got.stderr, tt.stdout, tt.stderr)

@@ -87,6 +87,21 @@ func TestRulesOfOthers(t *testing.T) {
 	}
 }
 
+// TestRemedy: what keeps a pod from starting says what to do, where there is something to do.
+func TestRemedy(t *testing.T) {
+	c := parse(t, "-i * -b *")
+	const remedy = "; remove the rules of others (an init container of the pod, or a network plug-in, wrote them), or exclude what they take from interception"
+	for line, want := range map[string]bool{
+		"nat -A OUTPUT -p tcp -m tcp --dport 443 -j ACCEPT": true,
+		"nat -A ISTIO_OUTPUT -p tcp -j RETURN":              false,
+	} {
+		err := verify.Prove(c, rule.IPv4, with(t, c, line))
+		if err == nil || strings.Contains(err.Error(), remedy) != want {
+			t.Errorf("%s: %v; remedy: want %t", line, err, want)
+		}
+	}
+}
+
 // TestOwnRulesMustBeUnderstood: what is not known of rules of interception is no excuse.
 func TestOwnRulesMustBeUnderstood(t *testing.T) {
 	c := parse(t, "-i * -b *")

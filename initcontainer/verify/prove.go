@@ -34,7 +34,11 @@ type Difference struct {
 	Trace   []model.Step   // the way of Example
 }
 
-// Error names each difference in a line.
+// remedy is for rules of others, whose purpose only the user knows.
+const remedy = "; remove the rules of others (an init container of the pod, or a network plug-in, wrote them), " +
+	"or exclude what they take from interception, by the pod's annotations traffic.sidecar.istio.io/exclude..."
+
+// Error names each difference, and what to do about rules of others.
 func (d *Disproof) Error() string {
 	lines := make([]string, len(d.Differences))
 	for i, x := range d.Differences {
@@ -43,7 +47,11 @@ func (d *Disproof) Error() string {
 	if d.More > 0 {
 		lines = append(lines, fmt.Sprintf("and %d kinds more", d.More))
 	}
-	return fmt.Sprintf("%s packets do not go where they should: %s", d.Family, strings.Join(lines, "; "))
+	text := fmt.Sprintf("%s packets do not go where they should: %s", d.Family, strings.Join(lines, "; "))
+	if slices.ContainsFunc(d.Differences, func(x Difference) bool { return x.Foreign }) {
+		text += remedy
+	}
+	return text
 }
 
 // Certain reports whether some difference does not depend on anything unknown.

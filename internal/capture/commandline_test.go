@@ -176,8 +176,8 @@ func TestParseRefuses(t *testing.T) {
 		env  map[string]string
 		want []string // each must be in the message
 	}{
-		{"unknown mode", []string{"-m", "redirect"}, nil, []string{"--istio-inbound-interception-mode", `"redirect"`, "TPROXY"}},
-		{"all mistakes at once", []string{"-m", "redirect", "-p", "x"}, map[string]string{"DRY_RUN": "y"}, []string{`"redirect"`, `"x"`, `"y"`}},
+		{"unknown mode", []string{"-m", "redirect", "-b", "70000"}, nil,
+			[]string{`--istio-inbound-interception-mode: "redirect" is not an interception mode`, `--istio-inbound-ports: "70000"`}},
 		{"tproxy mark", []string{"-t", "0"}, nil, []string{"--istio-inbound-tproxy-mark", `"0"`}},
 		{"tproxy mark without a successor", []string{"-t", "4294967295"}, nil, []string{`"4294967295"`, "4294967294"}},
 		{"tproxy table", []string{"-r", "0"}, nil, []string{"--istio-inbound-tproxy-route-table", `"0"`}},

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -54,16 +55,9 @@ func parseTruth(v string) (bool, error) {
 	return on, nil
 }
 
-func useMode(l *line, v string) error {
-	switch m := Mode(v); m {
-	case "":
-		l.config.Mode = Redirect
-	case Redirect, TProxy, None:
-		l.config.Mode = m
-	default:
-		return fmt.Errorf("%q is not an interception mode, write REDIRECT, TPROXY or NONE", v)
-	}
-	return nil
+func useMode(l *line, v string) (err error) {
+	l.config.Mode, err = ParseMode(cmp.Or(v, string(Redirect)))
+	return err
 }
 
 func useLoopback(l *line, v string) error {

@@ -144,6 +144,9 @@ func (d *document) single(path string, fd protoreflect.FieldDescriptor, value an
 	case value == nil:
 	case fd.Enum() != nil && !member(fd.Enum(), value):
 		d.mistake(path, value, "one of "+strings.Join(choices(fd.Enum()), ", "))
+	case fd.Kind() == protoreflect.StringKind && bare(value):
+		// The commonest mistake: YAML reads true, on and 10 as something else than words.
+		d.mistakes = append(d.mistakes, fmt.Errorf("%s: %v is not a text, write it in quotes: %q", path, value, fmt.Sprint(value)))
 	case fd.Message() == nil:
 	case fd.Message().FullName() == "google.protobuf.Duration":
 		text, _ := value.(string)
@@ -160,6 +163,15 @@ func (d *document) single(path string, fd protoreflect.FieldDescriptor, value an
 		d.message(path, fd.Message(), object(value))
 	}
 	return value
+}
+
+// bare reports whether value is a word or number that YAML does not read as a text.
+func bare(value any) bool {
+	switch value.(type) {
+	case bool, json.Number:
+		return true
+	}
+	return false
 }
 
 func (d *document) mistake(path string, value any, wanted string) {

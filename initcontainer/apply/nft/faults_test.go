@@ -140,6 +140,7 @@ func TestWithoutCapability(t *testing.T) {
 func TestManyRules(t *testing.T) {
 	c := capture.Default()
 	c.InboundPorts = capture.Ports{}
+	c.OutboundRanges = capture.Ranges{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")}}
 	for i := range uint16(500) {
 		c.InboundPorts.List = append(c.InboundPorts.List, 1000+i)
 		c.OutboundPorts = append(c.OutboundPorts, 2000+i)

@@ -27,12 +27,12 @@ var (
 	proxy = netlab.Owner{UID: 1337, GID: 1337}
 )
 
-// swaps is how many the soak makes: a few hundred, or as many as the environment asks for.
+// swaps is how many the soak makes: a few dozen, or as many as the environment asks for.
 func swaps(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("SLUICE_SOAK_SWAPS")
 	if text == "" {
-		return 100
+		return 30
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/sluicemesh/sluice/internal/capture"
 	"github.com/sluicemesh/sluice/internal/problem"
 
 	"github.com/sluicemesh/sluice/initcontainer"
@@ -62,7 +63,7 @@ func answer(ctx context.Context, c repair.Config, p *pod.Pod, q initcontainer.Qu
 	if len(problems) > 0 {
 		return false, errors.New(problem.Join(problems))
 	}
-	if d.Skip != "" {
+	if d.Skip != "" && d.Capture.Mode != capture.None { // a pod of mode NONE asks for no rules
 		return false, fmt.Errorf("the plug-in leaves the pod alone: %s", d.Skip)
 	}
 	ns, err := c.Namespace(p)

@@ -21,7 +21,8 @@ const (
 type Decision struct {
 	// Skip says why the pod is left alone; empty if its traffic is captured.
 	Skip string
-	// Capture is what is captured, valid where Skip is empty.
+	// Capture is what is captured, valid where Skip is empty; with Skip only its Mode is set,
+	// where that is the reason.
 	Capture capture.Config
 	// Notes are what the user set to no effect, one sentence each.
 	Notes []string
@@ -114,7 +115,7 @@ func (r *reader) decide(proxy *Container) Decision {
 	}
 	c.Mode = r.mode(base.Mode)
 	if c.Mode == capture.None {
-		return Decision{Skip: "its interception mode is NONE"}
+		return Decision{Skip: "its interception mode is NONE", Capture: capture.Config{Mode: capture.None}}
 	}
 	c.InboundExcludePorts = r.inboundExcluded(base, c)
 	uid, gid := r.pod.runsAs(proxy, int64(capture.DefaultProxyID))

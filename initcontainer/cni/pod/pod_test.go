@@ -82,6 +82,9 @@ func TestLeftAlone(t *testing.T) {
 			if len(problems) > 0 || !strings.Contains(d.Skip, tt.want) || d.Skip == "" {
 				t.Errorf("Decide = %q, %v; want skipped as %q", d.Skip, problems, tt.want)
 			}
+			if (d.Capture.Mode == capture.None) != (tt.want == "NONE") {
+				t.Errorf("mode %q is told where the pod is left alone as %q", d.Capture.Mode, tt.want)
+			}
 		})
 	}
 }
