@@ -54,6 +54,7 @@ func TestForeignLeakBetweenRuns(t *testing.T) {
 		{"--force-iptables-binary=legacy -i * -b *", []string{"iptables-legacy", "-t", "nat", "-I", "OUTPUT", "-d", netlab.Remote4 + "/32", "-j", "ACCEPT"}},
 		{"--force-iptables-binary=legacy -i * -b *", []string{"iptables-legacy", "-t", "raw", "-I", "OUTPUT", "-d", netlab.Remote4 + "/32", "-j", "NOTRACK"}},
 		{"--native-nftables -i * -b *", []string{"nft", "table ip other { chain output { type nat hook output priority -110; ip daddr " + netlab.Remote4 + " tcp dport 80 redirect to :9; }; }"}},
+		{"--native-nftables -i * -b *", []string{"nft", "table inet other { chain output { type filter hook output priority -400; ip daddr " + netlab.Remote4 + " notrack; }; }"}},
 	} {
 		t.Run(strings.Join(tt.leak, " "), func(t *testing.T) {
 			lab := netlab.New(t, true)

@@ -95,6 +95,10 @@ func TestParseValues(t *testing.T) {
 		{"dns off by flag", []string{"--redirect-dns=false"}, map[string]string{"ISTIO_META_DNS_CAPTURE": "true"}, func(*Config, *Options) {}},
 		{"all dns", []string{"--redirect-dns", "--capture-all-dns"}, nil,
 			func(c *Config, _ *Options) { c.RedirectDNS, c.CaptureAllDNS = true, true }},
+		{"program for none", []string{"--native-nftables", "--force-iptables-binary=nft"}, nil, func(_ *Config, o *Options) {
+			o.NativeNftables, o.Flavour = true, "nft"
+			o.Notes = []string{"force-iptables-binary has no effect: native-nftables uses no program"}
+		}},
 		{"all dns alone", nil, map[string]string{"CAPTURE_ALL_DNS": "true"}, func(c *Config, o *Options) {
 			c.CaptureAllDNS = true
 			o.Notes = []string{"capture-all-dns has no effect: redirect-dns is not set"}

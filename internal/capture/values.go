@@ -176,6 +176,9 @@ func (l *line) contradictions() {
 	if l.config.CaptureAllDNS && !l.config.RedirectDNS {
 		l.note("capture-all-dns has no effect: redirect-dns is not set")
 	}
+	if l.options.NativeNftables && l.options.Flavour != "" {
+		l.note("force-iptables-binary has no effect: native-nftables uses no program")
+	}
 	if !l.config.OwnerGroups.All && len(l.config.OwnerGroupsExcluded) > 0 {
 		l.note("ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE has no effect: ISTIO_OUTBOUND_OWNER_GROUPS lists whom to capture")
 	}

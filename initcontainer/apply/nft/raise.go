@@ -158,6 +158,8 @@ func (s *statement) expression(name string, f fields) bool {
 		return f[unix.NFTA_LOOKUP_DREG] == nil && s.other(name)
 	case "range", "limit", "quota", "connlimit", "fib", "rt", "socket", "osf", "exthdr", "hash", "numgen", "tunnel", "xfrm", "byteorder":
 		return s.other(name)
+	case "notrack": // no condition: what it keeps from nat is known to leak
+		return s.effect(foreign(name))
 	}
 	return false
 }

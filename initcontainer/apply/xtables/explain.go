@@ -1,6 +1,7 @@
 package xtables
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -41,7 +42,8 @@ func unanswered(tool host.Tool) error {
 		return fmt.Errorf("%s does not tell its version: %w", name, err)
 	}
 	if _, err := ipt.ListChains(string(rule.Nat)); err != nil {
-		return fmt.Errorf("%s cannot list table %s (is the kernel module there, and capability NET_ADMIN?): %w", name, rule.Nat, err)
+		what := cmp.Or(advice(err.Error()), "load its module on the node, add capabilities NET_ADMIN and NET_RAW")
+		return fmt.Errorf("%s cannot list table %s: %w: %s", name, rule.Nat, err, what)
 	}
 	return nil
 }
@@ -50,7 +52,8 @@ func unanswered(tool host.Tool) error {
 func advice(said string) string {
 	switch {
 	case strings.Contains(said, "Permission denied"), strings.Contains(said, "Operation not permitted"):
-		return "add capability NET_ADMIN to the container's securityContext, or let the CNI plugin write the rules"
+		// Flavour legacy speaks to the kernel through a raw socket.
+		return "add capabilities NET_ADMIN and NET_RAW to the container's securityContext, or let the CNI plugin write the rules"
 	case strings.Contains(said, "xtables lock"):
 		return "another program has held the lock of the tables for all the time: look for one that hangs on /run/xtables.lock"
 	case strings.Contains(said, "Read-only file system"), strings.Contains(said, "can't open lock file"):
