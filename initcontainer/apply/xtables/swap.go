@@ -20,6 +20,7 @@ const lockSeconds = 30
 // is captured, by the old rules or the new. Where inbound connections move from one table
 // to another, both capture them for a while. On an error some tables may have changed.
 func (k *Kernel) Swap(ctx context.Context, from, to map[rule.Family]rule.Sets) error {
+	k.read = nil
 	if slices.ContainsFunc(slices.Collect(maps.Values(from)), func(s rule.Sets) bool { return !s.Empty() }) {
 		// Rules are deleted in the words of the program that lists them.
 		saved, err := k.readSaved(ctx)

@@ -9,6 +9,7 @@ package xtables
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"github.com/sluicemesh/sluice/initcontainer/host"
 	"github.com/sluicemesh/sluice/initcontainer/rule"
@@ -26,6 +27,9 @@ type Kernel struct {
 	nft      Lister
 	lockFile string
 	tools    []host.Tool // one for each family
+	// read is what the save programs of flavour legacy said to Read, until Listing has used
+	// it or rules were written: a program a family less.
+	read map[rule.Family]string
 }
 
 // Options is what Open needs besides the flavour.
@@ -53,7 +57,12 @@ func Open(flavour host.Flavour, o Options) (*Kernel, error) {
 // Read lists what belongs to the interception in each family. The maps are the caller's.
 func (k *Kernel) Read(ctx context.Context) (map[rule.Family]rule.Sets, error) {
 	if k.flavour == host.Legacy {
-		return k.readSaved(ctx)
+		texts, err := k.save(ctx)
+		k.read = maps.Clone(texts)
+		if err != nil {
+			return nil, err
+		}
+		return parseSaved(texts)
 	}
 	out := map[rule.Family]rule.Sets{}
 	for _, tool := range k.tools {
@@ -72,8 +81,13 @@ func (k *Kernel) readSaved(ctx context.Context) (map[rule.Family]rule.Sets, erro
 	if err != nil {
 		return nil, err
 	}
+	return parseSaved(texts)
+}
+
+func parseSaved(texts map[rule.Family]string) (map[rule.Family]rule.Sets, error) {
 	out := map[rule.Family]rule.Sets{}
 	for f, text := range texts {
+		var err error
 		if out[f], err = rule.ParseSave(text); err != nil {
 			return nil, fmt.Errorf("read %s rules: %w", f, err)
 		}
@@ -120,10 +134,15 @@ func (k *Kernel) inUse(ctx context.Context, f rule.Family) (bool, error) {
 }
 
 // Listing is everything that packets of a family meet in this flavour's tables, rules of
-// others included; in flavour nft, in all of nf_tables.
+// others included; in flavour nft, in all of nf_tables. In flavour legacy, the first after
+// Read is what Read saw.
 func (k *Kernel) Listing(ctx context.Context, f rule.Family) (rule.Listing, error) {
 	if k.flavour == host.Nft {
 		return k.nft.Listing(ctx, f)
+	}
+	if text, ok := k.read[f]; ok {
+		delete(k.read, f)
+		return parseListing(rule.IPTablesLegacy, text)
 	}
 	texts, err := k.save(ctx)
 	if err != nil {
